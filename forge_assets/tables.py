@@ -1,0 +1,206 @@
+"""The column contract of every table in the lake: Polars schemas, in one place.
+
+Boxes are float pixels `x1, y1, x2, y2` of the upright photo until they become text; 0-1000 integers after.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import polars as pl
+
+TASKS: Final = ("grounding", "referring", "counting", "near_far", "left_right", "perspective")
+PERCEPTION: Final = ("grounding", "referring", "counting")
+SPLITS: Final = ("train", "val")
+ANSWER_KINDS: Final = ("bbox", "text", "integer", "choice", "yes_no")
+
+Split = pl.Enum(SPLITS)
+Task = pl.Enum(TASKS)
+Level = pl.Enum(["perception", "relation"])
+AnswerKind = pl.Enum(ANSWER_KINDS)
+Origin = pl.Enum(["human", "detector"])
+
+Schema = Mapping[str, pl.DataType]
+
+_PARTITION: Final[dict[str, pl.DataType]] = {"source": pl.String(), "shard": pl.String()}
+
+LABEL: Final = pl.Struct(
+    {
+        "label_id": pl.String(),
+        "category": pl.String(),
+        "x1": pl.Float64(),
+        "y1": pl.Float64(),
+        "x2": pl.Float64(),
+        "y2": pl.Float64(),
+        "is_crowd": pl.Boolean(),
+    }
+)
+"""One human label, its box in pixels of the upright photo."""
+
+RAW_IMAGES: Final[Schema] = {
+    "image_id": pl.String(),  # <source>/<the source's own id>
+    **_PARTITION,
+    "image": pl.Struct({"bytes": pl.Binary(), "path": pl.String()}),  # as `datasets` has its Image feature
+    "format": pl.String(),  # JPEG, PNG, WEBP, ...
+    "mode": pl.String(),  # Pillow's: RGB, L, CMYK, ...
+    "orientation": pl.Int8(),  # EXIF 1-8; decoders turn the photo upright
+    "width": pl.Int32(),  # after orientation
+    "height": pl.Int32(),
+    "byte_size": pl.Int64(),
+    "sha256": pl.String(),  # of the bytes
+    "license": pl.String(),
+    "split": Split,
+    "is_labeled": pl.Boolean(),  # a human labelled this photo, perhaps with no object
+    "labels": pl.List(LABEL),
+}
+
+REJECTED_IMAGES: Final[Schema] = {
+    "image_id": pl.String(),
+    **_PARTITION,
+    "path": pl.String(),
+    "rule": pl.String(),
+    "detail": pl.String(),
+}
+"""Photos, and single labels of photos, that a shard could not take."""
+
+KEYPOINT: Final = pl.Struct({"x": pl.Float64(), "y": pl.Float64(), "score": pl.Float64()})
+"""Pixels of the upright photo, score 0-1; lists of 17 in COCO's order."""
+
+DETECTIONS: Final[Schema] = {
+    "object_id": pl.String(),  # <image_id>#<origin initial><rank>
+    "image_id": pl.String(),
+    **_PARTITION,
+    "origin": Origin,
+    "category": pl.String(),
+    "x1": pl.Float64(),
+    "y1": pl.Float64(),
+    "x2": pl.Float64(),
+    "y2": pl.Float64(),
+    "is_crowd": pl.Boolean(),
+    "score": pl.Float64(),  # detector's; for a human box, of the detector box that matches it, else null
+    "match_iou": pl.Float64(),  # human box: IoU with that detector box; detector box: with a human box; null without
+    "mirror_score": pl.Float64(),  # of the box found in the mirrored photo that matches, else null
+    "mirror_iou": pl.Float64(),
+    "mirror_x1": pl.Float64(),  # that box, turned back
+    "mirror_y1": pl.Float64(),
+    "mirror_x2": pl.Float64(),
+    "mirror_y2": pl.Float64(),
+    "keypoints": pl.List(KEYPOINT),  # 17 for people whose pose was read, else null
+    "mirror_keypoints": pl.List(KEYPOINT),  # from the mirrored photo, turned back with left and right exchanged
+    "detector": pl.String(),  # identity of the model
+    "pose_model": pl.String(),
+}
+
+DEPTH_MAPS: Final[Schema] = {
+    "image_id": pl.String(),
+    **_PARTITION,
+    "reading": pl.String(),  # name of the configured network
+    "mirrored": pl.Boolean(),  # read on the mirrored photo and turned back
+    "kind": pl.Enum(["metric", "relative"]),  # metres, or depth up to an unknown scale; larger is always farther
+    "width": pl.Int32(),  # of the map
+    "height": pl.Int32(),
+    "near": pl.Float64(),  # depth = near * (far / near) ** (png / 65535)
+    "far": pl.Float64(),
+    "png": pl.Binary(),  # 16-bit greyscale
+    "depth_model": pl.String(),
+}
+
+QUANTILES: Final = pl.Struct({"q10": pl.Float64(), "q50": pl.Float64(), "q90": pl.Float64()})
+
+DEPTH_READING: Final = pl.Struct(
+    {
+        "reading": pl.String(),
+        "mirrored": pl.Boolean(),
+        "kind": pl.String(),
+        "q10": pl.Float64(),
+        "q50": pl.Float64(),
+        "q90": pl.Float64(),
+        "depth_model": pl.String(),
+    }
+)
+
+SCENES: Final[Schema] = {
+    **{name: dtype for name, dtype in DETECTIONS.items() if name not in ("keypoints", "mirror_keypoints")},
+    "image_sha256": pl.String(),
+    "image_width": pl.Int32(),
+    "image_height": pl.Int32(),
+    "split": Split,
+    "license": pl.String(),
+    "is_labeled": pl.Boolean(),
+    "area_share": pl.Float64(),  # of the photo, 0-1
+    "is_truncated": pl.Boolean(),  # the box reaches the photo's edge
+    "overlap": pl.Float64(),  # largest share of this box that one other box covers, 0-1
+    "depth": pl.List(DEPTH_READING),  # per network and mirror, over the eroded box
+    "ground_depth": pl.Float64(),  # from where the box meets the ground, in camera heights; null where unusable
+    "mirror_ground_depth": pl.Float64(),
+    "height_depth": pl.Float64(),  # from pixel height against usual class height, in metres; null where unusable
+    "mirror_height_depth": pl.Float64(),
+    "facing": pl.Float64(),  # -1 turned away from the camera ... +1 turned to it; null where unread
+    "mirror_facing": pl.Float64(),
+    "facing_score": pl.Float64(),  # lowest keypoint score that facing rests on
+}
+
+EVIDENCE: Final = pl.Struct(
+    {
+        "scores": pl.List(pl.Float64()),  # of object_ids; for human boxes 1.0
+        "mirror_ious": pl.List(pl.Float64()),  # re-detection on the mirrored photo
+        "truncated": pl.List(pl.Boolean()),
+        "overlaps": pl.List(pl.Float64()),
+        "same_category": pl.Int32(),  # objects of the asked class that might be in the photo
+        "count_strict": pl.Int32(),  # counting: at the higher confidence threshold
+        "count_loose": pl.Int32(),  # at the lower one
+        "count_mirror": pl.Int32(),  # in the mirrored photo
+        "readings": pl.List(
+            pl.Struct({"reading": pl.String(), "ratio": pl.Float64(), "mirror_ratio": pl.Float64(), "separation": pl.Float64()})
+        ),  # near_far: depth of the farther over the nearer, per reading that agrees or not
+        "gap": pl.Float64(),  # left_right, perspective: horizontal gap of the boxes, share of the photo's width
+        "mirror_gap": pl.Float64(),
+        "center_gap": pl.Float64(),
+        "facing": pl.Float64(),
+        "mirror_facing": pl.Float64(),
+        "facing_score": pl.Float64(),
+        "models": pl.List(pl.String()),
+    }
+)
+
+CANDIDATE_QA: Final[Schema] = {
+    "qa_id": pl.String(),
+    "image_id": pl.String(),
+    **_PARTITION,
+    "task": Task,
+    "level": Level,
+    "question": pl.String(),
+    "answer": pl.String(),
+    "answer_kind": AnswerKind,
+    "choices": pl.List(pl.String()),
+    "category": pl.String(),
+    "object_ids": pl.List(pl.String()),
+    "answer_object_ids": pl.List(pl.String()),
+    "boxes": pl.List(pl.Array(pl.Int32(), 4)),
+    "evidence": EVIDENCE,
+    "template_id": pl.String(),
+    "image_width": pl.Int32(),
+    "image_height": pl.Int32(),
+    "split": Split,
+    "license": pl.String(),
+}
+
+VERIFIED_QA: Final[Schema] = {**CANDIDATE_QA, "score": pl.Float64()}
+"""`score`: how far above its thresholds the pair stands; 0 is just at them."""
+
+REJECTED_QA: Final[Schema] = {
+    **CANDIDATE_QA,
+    "rule": pl.String(),
+    "value": pl.Float64(),
+    "threshold": pl.Float64(),
+}
+
+SCHEMAS: Final[Mapping[str, Schema]] = {
+    "raw_images": RAW_IMAGES,
+    "rejected_images": REJECTED_IMAGES,
+    "detections": DETECTIONS,
+    "depth_maps": DEPTH_MAPS,
+    "scenes": SCENES,
+    "candidate_qa": CANDIDATE_QA,
+    "verified_qa": VERIFIED_QA,
+    "rejected_qa": REJECTED_QA,
+}

@@ -1,0 +1,219 @@
+"""Everything a user configures, as one YAML file: `forge.yaml`, or the file that FORGE_CONFIG names."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Precision = Literal["fp32", "fp16", "bf16"]
+
+ENVIRONMENT_VARIABLE = "FORGE_CONFIG"
+DEFAULT_FILE = Path("forge.yaml")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names the file and the field."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceConfig(_Section):
+    """A folder of photos, with or without human labels."""
+
+    kind: Literal["image_folder"] = "image_folder"
+    path: Path = Field(description="Folder of photos, searched at all depths.")
+    labels: Literal["none", "coco", "yolo"] = "none"
+    labels_path: Path | None = Field(
+        None, description="COCO: the annotation JSON. YOLO: the folder of .txt files; default, `labels` beside `images`."
+    )
+    class_names: Path | None = Field(
+        None, description="YOLO: data.yaml or a text file with a name a line; default, the 80 classes of COCO."
+    )
+    shard_size: int = Field(2_000, ge=1, description="Photos in a full shard.")
+    license: str = "unknown"
+    max_pixels: int = Field(100_000_000, ge=1, description="Larger photos are rejected before they are decoded.")
+    min_side: int = Field(32, ge=1, description="Photos with a shorter side, in pixels, are rejected.")
+    max_bytes: int = Field(100_000_000, ge=1)
+
+
+class WeightsConfig(_Section):
+    """Which weights, and proof that they are those.
+
+    `weights` is a hub id (`org/name`, or `org/name/file.pt`), a path, or an s3 URI. A hub id needs
+    `revision`, a file needs `sha256`, except under `auto`.
+    """
+
+    weights: str | None = None
+    revision: str | None = Field(None, description="Commit of the hub repository, 40 hexadecimal digits.")
+    sha256: str | None = Field(None, description="Of the weight file; of a folder, of its files' hashes.")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps: auto takes CUDA where it is there.")
+    precision: Precision = "fp32"
+    batch_size: int = Field(16, ge=1)
+
+
+class DetectorConfig(WeightsConfig):
+    """Which network finds objects."""
+
+    backend: Literal["auto", "ultralytics", "transformers", "embedded"] = "auto"
+    score_floor: Share = Field(0.1, description="Weaker boxes are not kept, not even as evidence.")
+    iou_threshold: Share = Field(0.6, description="Non-maximum suppression, per class.")
+    image_size: int = Field(640, ge=32, description="Longer side that ultralytics resizes to, in pixels.")
+
+
+class PoseConfig(WeightsConfig):
+    """Which network reads people's keypoints."""
+
+    backend: Literal["auto", "ultralytics", "embedded", "none"] = "auto"
+    image_size: int = Field(640, ge=32)
+    min_person_score: Share = Field(0.3, description="People found with less are not asked for their pose.")
+
+
+class DepthConfig(WeightsConfig):
+    """One network that reads depth."""
+
+    name: str = Field("depth", pattern=r"[a-z0-9_]+", description="Name of the reading in evidence.")
+    backend: Literal["auto", "transformers", "onnx", "none"] = "auto"
+    kind: Literal["auto", "metric", "relative_inverse", "relative"] = Field(
+        "auto", description="What the network's output means: metres, disparity-like, or depth up to scale."
+    )
+    input_size: tuple[int, int] | None = Field(None, description="ONNX with free axes: height, width in pixels.")
+    input_scaling: Literal["unit", "imagenet"] = Field(
+        "unit", description="ONNX: 0-1 RGB, or that normalised by ImageNet's mean and deviation."
+    )
+    stored_side: int = Field(256, ge=16, description="Longer side of a stored map, in pixels.")
+
+
+class ModelsConfig(_Section):
+    """The networks that the pipeline runs."""
+
+    detector: DetectorConfig = DetectorConfig()
+    pose: PoseConfig = PoseConfig()
+    depth: tuple[DepthConfig, ...] = (DepthConfig(),)
+
+
+class TasksConfig(_Section):
+    """How many candidates are asked of one photo."""
+
+    max_pairs_per_task: int = Field(12, ge=1, description="Of one photo and task; chosen by hash.")
+    counting_max: int = Field(20, ge=1, description="Larger counts are not asked.")
+    val_share: Share = Field(0.02, description="Share of photos, by content, in the split `val`.")
+
+
+class VerificationConfig(_Section):
+    """Thresholds of the rules that a pair must pass."""
+
+    min_score: Share = Field(0.5, description="Detector's score of each object named.")
+    min_mirror_iou: Share = Field(0.6, description="Overlap with the box found again in the mirrored photo.")
+    min_area_share: Share = Field(0.002, description="Of the photo, of each object named.")
+    max_overlap: Share = Field(0.6, description="Share of a box that one other box may cover.")
+    count_strict_score: Share = 0.55
+    count_loose_score: Share = 0.2
+    unique_loose_score: Share = Field(0.25, description="A rival of the same class at this score forbids a class name.")
+    min_depth_ratio: float = Field(1.2, gt=1, description="Network's reading: farther over nearer.")
+    min_depth_separation: float = Field(1.0, gt=0, description="Farther one's q10 over nearer one's q90.")
+    min_ground_ratio: float = Field(1.15, gt=1, description="Ground contact: farther over nearer.")
+    min_height_ratio: float = Field(1.5, gt=1, description="Class height: farther over nearer.")
+    min_readings: int = Field(2, ge=1, description="Independent depth readings that must agree.")
+    min_gap: float = Field(0.02, ge=0, description="Left-right: space between boxes, share of the photo's width.")
+    min_center_gap: float = Field(0.1, ge=0)
+    min_keypoint_score: Share = 0.5
+    min_facing: Share = Field(0.4, description="Dead zone around profile view.")
+
+
+class GatesConfig(_Section):
+    """What a partition must satisfy as a whole."""
+
+    max_rejected_images: Share = Field(0.05, description="Share of a shard's photos that may be unusable.")
+    max_rejected_pairs: Share = Field(1.0, description="Share of candidates that verification may drop.")
+    max_answer_share: Share = Field(0.9, description="Largest share of one answer of a balanced task, from 50 pairs on.")
+
+
+class ForgeConfig(_Section):
+    """The whole configuration."""
+
+    profile: Literal["demo", "production"] = "demo"
+    lake: Path = Path("lake")
+    sources: Mapping[str, SourceConfig] = Field(default_factory=dict)
+    models: ModelsConfig = ModelsConfig()
+    tasks: TasksConfig = TasksConfig()
+    verification: VerificationConfig = VerificationConfig()
+    gates: GatesConfig = GatesConfig()
+    quotas: Mapping[str, float] = Field(
+        default_factory=lambda: {
+            "grounding": 0.347,
+            "referring": 0.347,
+            "counting": 0.048,
+            "near_far": 0.250,
+            "left_right": 0.009,
+            "perspective": 0.001,
+        },
+        description="Wanted share of each task; the default has the proportions of SpatialForge-10M.",
+    )
+
+    @model_validator(mode="after")
+    def _production_never_falls_back(self) -> Self:
+        if self.profile == "production":
+            networks = {"detector": self.models.detector, "pose": self.models.pose}
+            networks |= {f"depth[{i}]": depth for i, depth in enumerate(self.models.depth)}
+            automatic = [name for name, network in networks.items() if network.backend == "auto"]
+            if automatic:
+                raise ValueError(
+                    f"profile production takes no backend `auto` (models: {', '.join(automatic)}): "
+                    "name backend, weights and their revision or sha256"
+                )
+        return self
+
+    def source(self, name: str) -> SourceConfig:
+        """The configuration of one source.
+
+        Raises:
+            ConfigError: if no source of that name is configured.
+        """
+        if name not in self.sources:
+            known = ", ".join(sorted(self.sources)) or "none"
+            raise ConfigError(f"unknown source {name!r}; configured sources: {known}")
+        return self.sources[name]
+
+
+def config_path() -> Path:
+    """The file that is read when none is named: FORGE_CONFIG, else `forge.yaml` in the working folder."""
+    return Path(os.environ.get(ENVIRONMENT_VARIABLE, DEFAULT_FILE))
+
+
+def load_config(path: Path | None = None) -> ForgeConfig:
+    """Read and check a configuration; relative paths in it start at its own folder.
+
+    Raises:
+        ConfigError: if the file is absent, is not YAML, or has a field that is wrong or unknown.
+    """
+    path = path or config_path()
+    if not path.exists():
+        raise ConfigError(
+            f"no configuration at {path.absolute()}: run `forge init PHOTOS_FOLDER` to write one, "
+            f"or name one in {ENVIRONMENT_VARIABLE}"
+        )
+    try:
+        raw = yaml.safe_load(path.read_text()) or {}
+        config = ForgeConfig.model_validate(raw)
+    except (yaml.YAMLError, ValidationError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return _anchored(config, path.absolute().parent)
+
+
+def _anchored(config: ForgeConfig, folder: Path) -> ForgeConfig:
+    def anchor(path: Path | None) -> Path | None:
+        return folder / path.expanduser() if path is not None else None
+
+    sources = {
+        name: source.model_copy(
+            update={field: anchor(getattr(source, field)) for field in ("path", "labels_path", "class_names")}
+        )
+        for name, source in config.sources.items()
+    }
+    return config.model_copy(update={"lake": anchor(config.lake), "sources": sources})
