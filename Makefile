@@ -1,1 +1,19 @@
+# Short names for what infra/bootstrap.py does; every target sets up .venv first.
 PYTHON ?= python3
+
+.PHONY: setup demo test test-fast lint format lock ui
+
+setup demo test test-fast lint:
+	$(PYTHON) infra/bootstrap.py $@
+
+format: setup
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+# Needs uv. No address of any index is written to the lock: names, versions and hashes alone.
+lock:
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-annotate --no-header --output-file requirements.txt
+
+ui: setup
+	.venv/bin/forge ui

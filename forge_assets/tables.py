@@ -129,6 +129,8 @@ SCENES: Final[Schema] = {
     "area_share": pl.Float64(),  # of the photo, 0-1
     "is_truncated": pl.Boolean(),  # the box reaches the photo's edge
     "overlap": pl.Float64(),  # largest share of this box that one other box covers, 0-1
+    "occlusion": pl.Float64(),  # largest share that one box in front covers, 0-1
+    "class_conflict": pl.Float64(),  # largest IoU with a box of another class, 0-1
     "depth": pl.List(DEPTH_READING),  # per network and mirror, over the eroded box
     "ground_depth": pl.Float64(),  # from where the box meets the ground, in camera heights; null where unusable
     "mirror_ground_depth": pl.Float64(),
@@ -144,7 +146,8 @@ EVIDENCE: Final = pl.Struct(
         "scores": pl.List(pl.Float64()),  # of object_ids; for human boxes 1.0
         "mirror_ious": pl.List(pl.Float64()),  # re-detection on the mirrored photo
         "truncated": pl.List(pl.Boolean()),
-        "overlaps": pl.List(pl.Float64()),
+        "occlusions": pl.List(pl.Float64()),  # share that one box in front covers
+        "class_conflicts": pl.List(pl.Float64()),  # IoU with a box of another class
         "same_category": pl.Int32(),  # objects of the asked class that might be in the photo
         "count_strict": pl.Int32(),  # counting: at the higher confidence threshold
         "count_loose": pl.Int32(),  # at the lower one

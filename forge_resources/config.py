@@ -1,5 +1,6 @@
 """Everything a user configures, as one YAML file: `forge.yaml`, or the file that FORGE_CONFIG names."""
 
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,11 @@ class ConfigError(ValueError):
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @property
+    def digest(self) -> str:
+        """A short hash of this section's settings, to tell versions apart."""
+        return hashlib.blake2b(self.model_dump_json().encode(), digest_size=6).hexdigest()
 
 
 class SourceConfig(_Section):
@@ -100,6 +106,8 @@ class ModelsConfig(_Section):
 class TasksConfig(_Section):
     """How many candidates are asked of one photo."""
 
+    min_candidate_score: Share = Field(0.3, description="Detector's score from which an object is asked about.")
+    max_objects: int = Field(24, ge=2, description="Of one photo, the surest ones, that pairs are made of.")
     max_pairs_per_task: int = Field(12, ge=1, description="Of one photo and task; chosen by hash.")
     counting_max: int = Field(20, ge=1, description="Larger counts are not asked.")
     val_share: Share = Field(0.02, description="Share of photos, by content, in the split `val`.")
@@ -111,10 +119,11 @@ class VerificationConfig(_Section):
     min_score: Share = Field(0.5, description="Detector's score of each object named.")
     min_mirror_iou: Share = Field(0.6, description="Overlap with the box found again in the mirrored photo.")
     min_area_share: Share = Field(0.002, description="Of the photo, of each object named.")
-    max_overlap: Share = Field(0.6, description="Share of a box that one other box may cover.")
-    count_strict_score: Share = 0.55
-    count_loose_score: Share = 0.2
-    unique_loose_score: Share = Field(0.25, description="A rival of the same class at this score forbids a class name.")
+    max_class_conflict: Share = Field(0.5, description="IoU with a box of another class.")
+    max_occlusion: Share = Field(0.4, description="Near-far: share of a box that one box in front may cover.")
+    count_strict_score: Share = 0.6
+    count_loose_score: Share = 0.15
+    unique_loose_score: Share = Field(0.2, description="A rival of the same class at this score forbids a class name.")
     min_depth_ratio: float = Field(1.2, gt=1, description="Network's reading: farther over nearer.")
     min_depth_separation: float = Field(1.0, gt=0, description="Farther one's q10 over nearer one's q90.")
     min_ground_ratio: float = Field(1.15, gt=1, description="Ground contact: farther over nearer.")
@@ -122,7 +131,7 @@ class VerificationConfig(_Section):
     min_readings: int = Field(2, ge=1, description="Independent depth readings that must agree.")
     min_gap: float = Field(0.02, ge=0, description="Left-right: space between boxes, share of the photo's width.")
     min_center_gap: float = Field(0.1, ge=0)
-    min_keypoint_score: Share = 0.5
+    min_keypoint_score: Share = 0.35
     min_facing: Share = Field(0.4, description="Dead zone around profile view.")
 
 
@@ -204,6 +213,21 @@ def load_config(path: Path | None = None) -> ForgeConfig:
     except (yaml.YAMLError, ValidationError) as error:
         raise ConfigError(f"{path}: {error}") from error
     return _anchored(config, path.absolute().parent)
+
+
+def write_config(path: Path, sources: Mapping[str, SourceConfig]) -> Path:
+    """Write a configuration of `sources` with defaults for all else.
+
+    Raises:
+        ConfigError: if the file exists.
+    """
+    if path.exists():
+        raise ConfigError(f"{path} exists: name another file, or edit that one")
+    config = ForgeConfig(sources=sources)
+    shown = config.model_dump(mode="json", exclude_defaults=True) | {"profile": config.profile, "lake": str(config.lake)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(shown, sort_keys=False))
+    return path
 
 
 def _anchored(config: ForgeConfig, folder: Path) -> ForgeConfig:

@@ -1,0 +1,1 @@
+"""Questions about the whole lake, as SQL files, and what runs them."""

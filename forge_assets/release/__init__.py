@@ -1,0 +1,1 @@
+"""What leaves the lake: training files, photos, the gallery."""

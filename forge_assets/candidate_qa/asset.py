@@ -1,0 +1,31 @@
+"""The asset `candidate_qa`: all pairs that one shard's scenes suggest."""
+
+import time
+from typing import Any
+
+import dagster as dg
+
+from forge_assets.candidate_qa.generate import VERSION, candidates
+from forge_assets.scenes.asset import scenes
+from forge_assets.stage import counts_of, materialized, shard_of, stage_attributes
+from forge_assets.stage_pictures import picture_of_pairs
+from forge_assets.tables import CANDIDATE_QA
+from forge_resources.dagster_resources import ForgeResource
+
+
+@dg.asset(deps=[scenes], code_version=VERSION, **stage_attributes("pairs", "parquet", "polars"))
+def candidate_qa(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.MaterializeResult[Any]:
+    """Question-answer pairs of six tasks, each with the evidence that its answer rests on; not yet verified."""
+    started, lake, key = time.monotonic(), forge.lake, shard_of(context)
+    config = forge.config
+    inputs = {"scenes": lake.require_passed("scenes", key).content_hash}
+    rows = candidates(lake.scan("scenes", key).collect(), config)
+    manifest = lake.write(
+        "candidate_qa",
+        key,
+        rows,
+        CANDIDATE_QA,
+        inputs=inputs,
+        versions={"code": VERSION, "tasks": config.tasks.digest, "verification": config.verification.digest},
+    )
+    return materialized(manifest, started, counts_of(rows, "task"), picture_of_pairs(lake, key, "candidate_qa"))

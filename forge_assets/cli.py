@@ -1,0 +1,259 @@
+"""The command `forge`: thin words around the stages, the audits and the exports.
+
+Heavy modules are imported by the commands that need them, so `forge --help` answers at once.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Turn photos into spatial question-answer pairs that can be trusted.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,
+)
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", "-c", help="Configuration; by default FORGE_CONFIG, else `forge.yaml`.")
+]
+Where = Annotated[str | None, typer.Option(help="SQL condition over the columns of verified_qa.")]
+
+
+class Stage(StrEnum):
+    """The partitioned assets."""
+
+    raw_images = "raw_images"
+    detections = "detections"
+    depth_maps = "depth_maps"
+    scenes = "scenes"
+    candidate_qa = "candidate_qa"
+    verified_qa = "verified_qa"
+
+
+class Layout(StrEnum):
+    """How an audit is printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    markdown = "markdown"
+
+
+class TrainingFormatName(StrEnum):
+    """What trainers read."""
+
+    qwen3_vl = "qwen3_vl"
+    internvl = "internvl"
+    llava = "llava"
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """Turn errors that a user can mend into one line and exit code 1."""
+    from forge_assets.audits.runner import UnknownAuditError
+    from forge_assets.release.export import ExportError
+    from forge_resources.config import ConfigError
+    from forge_resources.lake import PartitionMissing, PartitionRefused
+    from forge_resources.models.weights import WeightsError
+    from forge_resources.shards import InvalidShardKey
+    from forge_resources.sources import SourceError
+    from forge_resources.sources.shard_plan import UnknownShard
+    from forge_resources.warehouse import QueryError
+
+    mendable = (
+        ConfigError, ExportError, InvalidShardKey, PartitionMissing, PartitionRefused, QueryError, SourceError,
+        UnknownAuditError, UnknownShard, WeightsError,
+    )  # fmt: skip
+    try:
+        yield
+    except mendable as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+
+
+def _config_file(config: Path | None) -> Path:
+    from forge_resources.config import config_path
+
+    return (config or config_path()).absolute()
+
+
+@app.command(epilog="Example: `forge demo --folder /tmp/forge-demo`")
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where photos, lake, exports and pages are written.")] = Path("forge-demo"),
+) -> None:
+    """Run everything on photos that installed packages carry: all stages, real models, exports and a page to look at."""
+    with _clear_errors():
+        from forge_assets.demo import run_demo
+
+        if not run_demo(folder.absolute()):
+            raise typer.Exit(1)
+
+
+@app.command(epilog="Example: `forge init ~/photos --license CC-BY-4.0`")
+def init(
+    photos: Annotated[Path, typer.Argument(help="Folder of photos.", exists=True, file_okay=False)],
+    config: Annotated[Path, typer.Option("--config", "-c", help="File to write.")] = Path("forge.yaml"),
+    source: Annotated[str, typer.Option(help="Name of the source, in lower-case letters, digits and underscores.")] = "photos",
+    license: Annotated[str, typer.Option(help="Licence of the photos; it travels with every pair.")] = "unknown",  # noqa: A002
+    shard_size: Annotated[int, typer.Option(help="Photos in a shard.", min=1)] = 2_000,
+) -> None:
+    """Write a configuration for a folder of photos."""
+    with _clear_errors():
+        from forge_resources.config import SourceConfig, write_config
+
+        path = write_config(config, {source: SourceConfig(path=photos.absolute(), license=license, shard_size=shard_size)})
+        typer.echo(f"wrote {path}; next: forge run --config {path}")
+
+
+@app.command(
+    epilog="Examples: `forge run`; `forge run --source photos --shard s00000`; `forge run --stage candidate_qa --stage verified_qa`"
+)
+def run(
+    config: ConfigFile = None,
+    source: Annotated[list[str] | None, typer.Option(help="Only these sources; may be given more than once.")] = None,
+    shard: Annotated[list[str] | None, typer.Option(help="Only these shards, such as s00000.")] = None,
+    stage: Annotated[list[Stage] | None, typer.Option(help="Only these stages; default, all.")] = None,
+    missing: Annotated[bool, typer.Option("--missing", help="Only shards that have no verified pairs yet.")] = False,
+) -> None:
+    """Plan shards of new photos, then make partitions, one run each, as the Dagster UI would."""
+    with _clear_errors():
+        from forge_assets import terminal
+        from forge_assets.automation import add_partitions, plan_shards
+        from forge_assets.runs import STAGES, chosen_shards, make_partitions
+        from forge_resources.config import load_config
+        from forge_resources.dagster_resources import ForgeResource
+        from forge_resources.instance import open_instance
+
+        path = _config_file(config)
+        settings = load_config(path)
+        keys = chosen_shards(plan_shards(settings, source), shard, settings if missing else None)
+        with open_instance(path) as instance:
+            add_partitions(instance, keys)
+            forge = ForgeResource(config_path=str(path))
+            outcomes = terminal.follow(make_partitions(forge, instance, keys, stage or STAGES), len(keys))
+        terminal.say_ended(outcomes)
+        if not all(outcome.succeeded for outcome in outcomes):
+            raise typer.Exit(1)
+
+
+@app.command(epilog="Examples: `forge audit`; `forge audit drop_reasons`; `forge audit task_balance --layout json`")
+def audit(
+    name: Annotated[list[str] | None, typer.Argument(help="Audits to run; default, all.")] = None,
+    config: ConfigFile = None,
+    layout: Annotated[Layout, typer.Option(help="How to print.")] = Layout.table,
+) -> None:
+    """Ask the lake the questions in forge_assets/audits/*.sql: task balance, yield, drop reasons and more."""
+    with _clear_errors():
+        from forge_assets.audits.runner import audit_names, audit_question, run_audit
+        from forge_assets.audits.text import as_text
+        from forge_assets.tables import SCHEMAS
+        from forge_resources.config import load_config
+        from forge_resources.lake import Lake
+        from forge_resources.warehouse import Warehouse
+
+        settings = load_config(_config_file(config))
+        with Warehouse(Lake(settings.lake), SCHEMAS) as warehouse:
+            for chosen in name or audit_names():
+                rows = run_audit(warehouse, chosen, settings.quotas)
+                if layout is Layout.table:
+                    from forge_assets import terminal
+
+                    terminal.console.print(terminal.table_of(rows, f"{chosen}: {audit_question(chosen)}"))
+                else:
+                    typer.echo(as_text(rows, layout.value))
+
+
+@app.command(
+    epilog="Examples: `forge export --format qwen3_vl --output train.jsonl`; "
+    "`forge export --format llava --output near.jsonl --where \"task = 'near_far' AND score > 0.2\"`"
+)
+def export(
+    format: Annotated[TrainingFormatName, typer.Option(help="What the trainer reads.")],  # noqa: A002
+    output: Annotated[Path, typer.Option(help="JSONL file to write.")],
+    config: ConfigFile = None,
+    where: Where = None,
+    split: Annotated[str | None, typer.Option(help="train or val; default, both.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Also write the photos, upright, below this folder.")] = None,
+) -> None:
+    """Write verified pairs as JSONL for a trainer."""
+    with _clear_errors():
+        from forge_assets.release.export import export as export_pairs
+        from forge_assets.release.photos import export_photos
+        from forge_assets.tables import SCHEMAS
+        from forge_resources.config import load_config
+        from forge_resources.lake import Lake
+        from forge_resources.warehouse import Warehouse
+
+        lake = Lake(load_config(_config_file(config)).lake)
+        with Warehouse(lake, SCHEMAS) as warehouse:
+            result = export_pairs(warehouse, format.value, output, where=where, split=split)
+            typer.echo(f"{result.rows} pairs in {result.path}")
+            if images is not None:
+                typer.echo(f"{export_photos(warehouse, lake, images, where=where, split=split)} photos in {images}")
+
+
+@app.command(epilog="Example: `forge gallery --output gallery`")
+def gallery(
+    output: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("gallery"), config: ConfigFile = None
+) -> None:
+    """Write an HTML page of pairs with their boxes on the photos; it opens from disk."""
+    with _clear_errors():
+        from forge_assets.release.gallery import write_gallery
+        from forge_assets.tables import SCHEMAS
+        from forge_resources.config import load_config
+        from forge_resources.lake import Lake
+        from forge_resources.warehouse import Warehouse
+
+        settings = load_config(_config_file(config))
+        lake = Lake(settings.lake)
+        with Warehouse(lake, SCHEMAS) as warehouse:
+            typer.echo(write_gallery(warehouse, lake, output, quotas=settings.quotas))
+
+
+@app.command(epilog="Example: `forge ui --port 3001`")
+def ui(
+    config: ConfigFile = None,
+    port: Annotated[int, typer.Option(help="Of the web server, on this machine alone.")] = 3000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Open the Dagster UI with its daemon: materialise, backfill, sensors and schedules."""
+    with _clear_errors():
+        from forge_resources.config import ENVIRONMENT_VARIABLE, load_config
+        from forge_resources.instance import HOME_VARIABLE, dagster_home
+
+        path = _config_file(config)
+        load_config(path)
+        environment = os.environ | {ENVIRONMENT_VARIABLE: str(path), HOME_VARIABLE: str(dagster_home(path))}
+        arguments = ["-m", "dagster", "dev", "-m", "forge_assets.definitions", "--host", host, "--port", str(port)]
+        os.execve(sys.executable, [sys.executable, *arguments], environment)  # noqa: S606
+
+
+@app.command(epilog="Example: `forge doctor`")
+def doctor(config: ConfigFile = None) -> None:
+    """Say what is installed, which weights are reachable, and what would be used."""
+    with _clear_errors():
+        from forge_assets.doctor import examine
+
+        if not examine(_config_file(config)):
+            raise typer.Exit(1)
+
+
+@app.command(epilog="Example: `forge reconcile`")
+def reconcile(config: ConfigFile = None) -> None:
+    """Rebuild the Dagster instance's partition keys from the lake; doing so again changes nothing."""
+    with _clear_errors():
+        from forge_assets.automation import reconcile as rebuild_keys
+        from forge_resources.config import load_config
+        from forge_resources.instance import open_instance
+
+        path = _config_file(config)
+        with open_instance(path) as instance:
+            added = rebuild_keys(instance, load_config(path))
+        typer.echo(f"{len(added)} partition keys added")

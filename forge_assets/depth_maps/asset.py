@@ -1,0 +1,54 @@
+"""The asset `depth_maps`: dense depth readings of one shard."""
+
+import time
+from typing import Any
+
+import dagster as dg
+
+from forge_assets.depth_maps.read_depth import depth_maps as read_depth
+from forge_assets.raw_images.asset import raw_images
+from forge_assets.stage import GPU_POOL, materialized, progress_of, shard_of, stage_attributes
+from forge_assets.stage_pictures import picture_of_depth
+from forge_assets.tables import DEPTH_MAPS
+from forge_resources.dagster_resources import ForgeResource
+from forge_resources.models.selection import load_depth
+
+VERSION = "1"
+GEOMETRY_ALONE = "no depth network is configured: depth rests on geometry (ground contact, class height) alone"
+
+
+@dg.asset(
+    deps=[raw_images],
+    code_version=VERSION,
+    **stage_attributes("networks", "pytorch", "parquet", pool=GPU_POOL),
+)
+def depth_maps(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.MaterializeResult[Any]:
+    """One row a photo, depth network and mirror; no rows where none is configured and geometry alone is read."""
+    started, lake, key = time.monotonic(), forge.lake, shard_of(context)
+    config = forge.config
+    taken = lake.require_passed("raw_images", key)
+    estimators = load_depth(config)
+    models = {f"depth_{estimator.name}": estimator.identity for estimator in estimators}
+    context.log.info(f"models: {models}" if models else GEOMETRY_ALONE)
+    batch = min((depth.batch_size for depth in config.models.depth), default=1)
+    manifest = lake.write(
+        "depth_maps",
+        key,
+        read_depth(
+            lake.batches("raw_images", key, batch), estimators, config.models, progress_of(context, "depth_maps", taken.rows)
+        ),
+        DEPTH_MAPS,
+        inputs={"raw_images": taken.content_hash},
+        versions={"code": VERSION, **models},
+    )
+    seconds = max(time.monotonic() - started, 1e-9)
+    return materialized(
+        manifest,
+        started,
+        {
+            "photos": taken.rows,
+            "photos_per_second": round(taken.rows / seconds, 2),
+            "rests_on": ", ".join(models.values()) or GEOMETRY_ALONE,
+        },
+        picture_of_depth(lake, key),
+    )

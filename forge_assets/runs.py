@@ -1,0 +1,104 @@
+"""Make partitions in this process, on the project's instance, as `forge run` does."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+from dagster import DagsterEventType
+
+from forge_assets.audits.asset import task_balance
+from forge_assets.automation import photos_to_pairs
+from forge_assets.definitions import build_definitions
+from forge_resources.config import ForgeConfig
+from forge_resources.dagster_resources import ForgeResource
+from forge_resources.lake import Lake
+from forge_resources.shards import ShardKey
+from forge_resources.sources.shard_plan import UnknownShard
+
+STAGES = ("raw_images", "detections", "depth_maps", "scenes", "candidate_qa", "verified_qa", "rejected_qa")
+"""The partitioned assets, in the order in which data walks."""
+
+_TOGETHER = {"verified_qa": {"verified_qa", "rejected_qa"}, "rejected_qa": {"verified_qa", "rejected_qa"}}
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """How the run of one partition ended."""
+
+    key: ShardKey
+    run_id: str
+    succeeded: bool
+    problems: Sequence[str]
+    """What gates and stages said, where something failed."""
+
+
+def chosen_shards(
+    planned: Sequence[ShardKey], shards: Sequence[str] | None, missing_in: ForgeConfig | None = None
+) -> list[ShardKey]:
+    """Those of the planned shards that were asked for.
+
+    Args:
+        planned: all shards of the sources asked for.
+        shards: names such as `s00000`; None for all.
+        missing_in: leave out shards that have verified pairs in the lake of this configuration.
+
+    Raises:
+        UnknownShard: if a shard that was asked for is not planned in any of the sources.
+    """
+    known = {key.shard for key in planned}
+    unknown = [name for name in shards or () if name not in known]
+    if unknown:
+        raise UnknownShard(f"unknown shard {', '.join(unknown)}; there are: {', '.join(sorted(known)) or 'none'}")
+    made = set(Lake(missing_in.lake).keys("verified_qa")) if missing_in else set[ShardKey]()
+    return [key for key in planned if (not shards or key.shard in shards) and key not in made]
+
+
+def make_partitions(
+    forge: ForgeResource, instance: dg.DagsterInstance, keys: Sequence[ShardKey], stages: Sequence[str] = STAGES
+) -> Iterator[RunOutcome]:
+    """Make `stages` and their gates for each of `keys`, one partition a run, in this process.
+
+    The runs are Dagster runs like any other: they stand in the instance and in the UI.
+
+    Args:
+        forge: the configuration.
+        instance: knows `keys` as partitions.
+        keys: made in this order; one that fails does not stop the others.
+        stages: names from `STAGES`.
+    """
+    job = build_definitions(forge).resolve_job_def(photos_to_pairs.name)
+    selected = sorted({name for stage in stages for name in _TOGETHER.get(stage, {stage})})
+    for key in keys:
+        result = job.execute_in_process(
+            partition_key=str(key),
+            instance=instance,
+            raise_on_error=False,
+            run_config=_QUIET,
+            asset_selection=[dg.AssetKey(name) for name in selected],
+        )
+        yield RunOutcome(key, result.run_id, result.success, tuple(_problems(result)))
+
+
+def make_balance(forge: ForgeResource, instance: dg.DagsterInstance) -> None:
+    """Materialise `task_balance` over all partitions there are."""
+    dg.materialize([task_balance], instance=instance, resources={"forge": forge}, run_config=_QUIET)
+
+
+def _problems(result: dg.ExecuteInProcessResult) -> Iterator[str]:
+    for evaluation in result.get_asset_check_evaluations():
+        if not evaluation.passed:
+            yield f"{evaluation.check_name}: {evaluation.description}"
+    for event in result.all_events:
+        if event.event_type == DagsterEventType.STEP_FAILURE:
+            error = event.step_failure_data.error
+            cause = error.cause if error is not None and error.cause is not None else error
+            if cause is not None and "DagsterAssetCheckFailedError" not in cause.message:
+                yield f"{event.step_key}: {cause.message.strip()}"
+
+
+def quiet_libraries() -> None:
+    """Keep the chatter of libraries off the terminal; warnings and errors still show."""
+    for name in ("dagster", "httpx", "huggingface_hub", "great_expectations"):
+        logging.getLogger(name).setLevel(logging.WARNING)

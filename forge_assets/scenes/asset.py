@@ -1,0 +1,52 @@
+"""The asset `scenes`: the objects of one shard with all their evidence."""
+
+import time
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from forge_assets.depth_maps.asset import depth_maps
+from forge_assets.detections.asset import detections
+from forge_assets.scenes.build import VERSION, scenes as build_scenes
+from forge_assets.scenes.depth_quantiles import SCHEMA, object_depths
+from forge_assets.stage import materialized, shard_of, stage_attributes
+from forge_assets.tables import SCENES
+from forge_resources.dagster_resources import ForgeResource
+
+MAPS_AT_ONCE = 32
+_PHOTO_COLUMNS = ("image_id", "sha256", "width", "height", "split", "license", "is_labeled")
+
+
+@dg.asset(
+    deps=[detections, depth_maps],
+    code_version=VERSION,
+    **stage_attributes("objects", "parquet", "polars"),
+)
+def scenes(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.MaterializeResult[Any]:
+    """One row an object: boxes, re-detection in the mirror, depth quantiles of every reading, geometry, facing."""
+    started, lake, key = time.monotonic(), forge.lake, shard_of(context)
+    inputs = {table: lake.require_passed(table, key).content_hash for table in ("raw_images", "detections", "depth_maps")}
+    photos = lake.scan("raw_images", key).select(_PHOTO_COLUMNS).collect()
+    objects = lake.scan("detections", key).collect()
+    placed = objects.join(
+        photos.select("image_id", image_width="width", image_height="height"), on="image_id"
+    )
+    depths = pl.concat(
+        [
+            pl.DataFrame(schema=dict(SCHEMA)),
+            *(object_depths(batch, placed) for batch in lake.batches("depth_maps", key, MAPS_AT_ONCE)),
+        ]
+    )
+    rows = build_scenes(photos, objects, depths)
+    manifest = lake.write("scenes", key, rows, SCENES, inputs=inputs, versions={"code": VERSION})
+    return materialized(
+        manifest,
+        started,
+        {
+            "objects_with_network_depth": rows["depth"].list.len().gt(0).sum(),
+            "objects_with_ground_contact": rows["ground_depth"].count(),
+            "objects_with_class_height": rows["height_depth"].count(),
+            "people_with_facing": rows["facing"].count(),
+        },
+    )

@@ -1,0 +1,44 @@
+"""How much of each object other objects of its photo cover, and what else it might be."""
+
+import polars as pl
+
+SAME_OBJECT_IOU = 0.8
+"""Two boxes of one class this alike are two readings of one object, not neighbours."""
+RIVAL_SCORE = 0.25
+"""A weaker box of another class puts no class into doubt."""
+
+
+def overlaps(objects: pl.DataFrame) -> pl.DataFrame:
+    """How each box stands to the others of its photo.
+
+    Of two boxes, the one that reaches lower in the photo is taken to be in front.
+
+    Args:
+        objects: object_id, image_id, origin, category, score, x1, y1, x2, y2 (pixels), one row an object.
+
+    Returns:
+        object_id and, 0-1 each, `overlap`: the largest share of the box that one other box covers; `occlusion`: that
+        a box in front covers; `class_conflict`: the largest IoU with a box of another class that a human drew
+        or a detector is fairly sure of. One row an object that another one touches.
+    """
+    boxes = objects.lazy().select("object_id", "image_id", "origin", "category", "score", "x1", "y1", "x2", "y2")
+    pairs = boxes.join(boxes, on="image_id", suffix="_other").filter(pl.col("object_id") != pl.col("object_id_other"))
+    width = pl.min_horizontal("x2", "x2_other") - pl.max_horizontal("x1", "x1_other")
+    height = pl.min_horizontal("y2", "y2_other") - pl.max_horizontal("y1", "y1_other")
+    shared = width.clip(0) * height.clip(0)
+    area = (pl.col("x2") - pl.col("x1")) * (pl.col("y2") - pl.col("y1"))
+    area_other = (pl.col("x2_other") - pl.col("x1_other")) * (pl.col("y2_other") - pl.col("y1_other"))
+    iou = shared / (area + area_other - shared)
+    same_class = pl.col("category") == pl.col("category_other")
+    rival = ~same_class & ((pl.col("origin_other") == "human") | (pl.col("score_other") >= RIVAL_SCORE))
+    return (
+        pairs.with_columns(overlap=shared / area, in_front=pl.col("y2_other") > pl.col("y2"), rival_iou=pl.when(rival).then(iou))
+        .filter((pl.col("overlap") > 0) & ~(same_class & (iou >= SAME_OBJECT_IOU)))
+        .group_by("object_id")
+        .agg(
+            pl.max("overlap"),
+            occlusion=pl.col("overlap").filter("in_front").max(),
+            class_conflict=pl.max("rival_iou"),
+        )
+        .collect()
+    )

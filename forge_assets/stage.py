@@ -1,0 +1,85 @@
+"""What all stage assets share: their attributes in the graph, their progress lines and their metadata."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from forge_assets.partitions import SHARDS
+from forge_assets.progress import announce
+from forge_resources.lake import Manifest
+from forge_resources.shards import ShardKey
+
+OWNERS = ["team:spatialforge"]
+GPU_POOL = "gpu"
+PROGRESS_LINES = 10
+
+WHEN_INPUTS_PASS = (
+    dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
+).with_label("inputs_new_and_gates_passed")
+"""Automation makes a partition when an input of it is new and all gates of its inputs have passed for it."""
+
+
+def stage_attributes(group: str, *kinds: str, pool: str | None = None, automated: bool = True) -> dict[str, Any]:
+    """The arguments that every partitioned stage gives to `dagster.asset`."""
+    return {
+        "partitions_def": SHARDS,
+        "group_name": group,
+        "kinds": set(kinds),
+        "owners": OWNERS,
+        "pool": pool,
+        "automation_condition": WHEN_INPUTS_PASS if automated else None,
+    }
+
+
+def shard_of(context: dg.AssetExecutionContext) -> ShardKey:
+    """The shard that this run makes."""
+    return ShardKey.parse(context.partition_key)
+
+
+def progress_of(context: dg.AssetExecutionContext, stage: str, total: int) -> Callable[[int], None]:
+    """A callback for photos done: about ten log lines over `total`, and word to whoever listens."""
+    started, every = time.monotonic(), max(total // PROGRESS_LINES, 1)
+
+    def report(done: int) -> None:
+        announce(stage, done, total)
+        if done and (done % every == 0 or done == total):
+            rate = done / max(time.monotonic() - started, 1e-9)
+            context.log.info(f"{done} of {total} photos, {rate:.1f} a second")
+
+    report(0)
+    return report
+
+
+def materialized(
+    manifest: Manifest, started: float, metadata: Mapping[str, Any] | None = None, picture: str | None = None
+) -> dg.MaterializeResult[Any]:
+    """What the Dagster UI shows of a partition: its content hash as data version, and figures that can be plotted.
+
+    Args:
+        manifest: of the partition just written.
+        started: `time.monotonic()` when its work began.
+        metadata: figures and texts of this stage.
+        picture: Markdown that shows a picture.
+    """
+    shown: dict[str, Any] = {
+        "dagster/row_count": manifest.rows,
+        "seconds": round(time.monotonic() - started, 3),
+        "content_hash": manifest.content_hash,
+        **dict(manifest.counts),
+        **{f"version_{name}": version for name, version in manifest.versions.items()},
+        **(metadata or {}),
+    }
+    if picture:
+        shown["picture"] = dg.MetadataValue.md(picture)
+    return dg.MaterializeResult(
+        asset_key=manifest.table, metadata=shown, data_version=dg.DataVersion(manifest.content_hash)
+    )
+
+
+def counts_of(rows: pl.DataFrame, column: str) -> dict[str, int]:
+    """How many rows there are of each value of a column, by value."""
+    counted = rows.group_by(pl.col(column).cast(pl.String)).len().sort(column)
+    return dict(counted.iter_rows())

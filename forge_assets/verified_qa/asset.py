@@ -1,0 +1,56 @@
+"""The assets `verified_qa` and `rejected_qa`: candidates parted by the rules."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from forge_assets.candidate_qa.asset import candidate_qa
+from forge_assets.partitions import SHARDS
+from forge_assets.stage import OWNERS, WHEN_INPUTS_PASS, counts_of, materialized, shard_of
+from forge_assets.stage_pictures import picture_of_pairs
+from forge_assets.tables import REJECTED_QA, VERIFIED_QA
+from forge_assets.verified_qa.verify import VERSION, verify
+from forge_resources.dagster_resources import ForgeResource
+
+
+def _spec(name: str, description: str) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        name,
+        deps=[candidate_qa],
+        description=description,
+        group_name="pairs",
+        kinds={"parquet", "polars"},
+        owners=OWNERS,
+        code_version=VERSION,
+        automation_condition=WHEN_INPUTS_PASS,
+        partitions_def=SHARDS,
+    )
+
+
+@dg.multi_asset(
+    specs=[
+        _spec("verified_qa", "Pairs whose answers independent evidence confirms with a margin."),
+        _spec("rejected_qa", "Pairs that were dropped, each with the rule that it broke, the value and the threshold."),
+    ]
+)
+def verification(context: dg.AssetExecutionContext, forge: ForgeResource) -> Iterator[dg.MaterializeResult[Any]]:
+    """Part one shard's candidates into verified and rejected pairs."""
+    started, lake, key = time.monotonic(), forge.lake, shard_of(context)
+    config = forge.config
+    inputs = {"candidate_qa": lake.require_passed("candidate_qa", key).content_hash}
+    verified, rejected = verify(lake.scan("candidate_qa", key).collect(), config.verification)
+    made = {"inputs": inputs, "versions": {"code": VERSION, "verification": config.verification.digest}}
+    dropped = lake.write("rejected_qa", key, rejected, REJECTED_QA, **made)
+    kept = lake.write("verified_qa", key, verified, VERIFIED_QA, **made)
+    yield materialized(
+        kept,
+        started,
+        {
+            "yield": round(verified.height / max(verified.height + rejected.height, 1), 4),
+            **counts_of(verified, "task"),
+        },
+        picture_of_pairs(lake, key, "verified_qa"),
+    )
+    yield materialized(dropped, started, counts_of(rejected, "rule"))

@@ -1,0 +1,236 @@
+"""A small lake with real photos and hand-made pairs, one and more of each task."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import polars as pl
+import pytest
+
+from forge_assets.tables import SCHEMAS
+from forge_resources.lake import Lake, Verdict
+from forge_resources.shards import ShardKey
+from forge_resources.warehouse import Warehouse
+
+KEY = ShardKey("demo", "s00000")
+BUS, ZIDANE = "demo/bus", "demo/people/zidane"
+SIZES = {BUS: (810, 1080), ZIDANE: (1280, 720)}
+
+
+def photo_file(image_id: str) -> Path:
+    from ultralytics.utils import ASSETS
+
+    return ASSETS / f"{image_id.rpartition('/')[2]}.jpg"
+
+
+def photo_row(image_id: str, file: Path | None = None) -> dict[str, Any]:
+    data = (file or photo_file(image_id)).read_bytes()
+    width, height = SIZES[image_id]
+    return {
+        "image_id": image_id,
+        "source": KEY.source,
+        "shard": KEY.shard,
+        "image": {"bytes": data, "path": f"{image_id.removeprefix('demo/')}.jpg"},
+        "format": "JPEG",
+        "mode": "RGB",
+        "orientation": 1,
+        "width": width,
+        "height": height,
+        "byte_size": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "license": "CC-BY-4.0",
+        "split": "train",
+        "is_labeled": False,
+        "labels": [],
+    }
+
+
+def pair_row(  # noqa: PLR0917
+    task: str,
+    image_id: str,
+    question: str,
+    answer: str,
+    boxes: list[list[int]],
+    answer_kind: str = "choice",
+    *,
+    answers: tuple[int, ...] | None = None,
+    **columns: Any,
+) -> dict[str, Any]:
+    """A row of `candidate_qa`, with the columns of `verified_qa` and `rejected_qa` where `columns` has them."""
+    object_ids = [f"{image_id}#d{index:03d}" for index in range(len(boxes))]
+    evidence = columns.pop("evidence", {}) | {"models": ["ultralytics:yolo11n.pt@0a1b"]}
+    evidence = {"scores": [0.91] * len(boxes), "mirror_ious": [0.93] * len(boxes)} | evidence
+    return {
+        "qa_id": hashlib.blake2b(f"{task}{image_id}{question}".encode(), digest_size=16).hexdigest(),
+        "image_id": image_id,
+        "source": KEY.source,
+        "shard": KEY.shard,
+        "task": task,
+        "level": "perception" if task in ("grounding", "referring", "counting") else "relation",
+        "question": question,
+        "answer": answer,
+        "answer_kind": answer_kind,
+        "choices": None,
+        "category": "person",
+        "object_ids": object_ids,
+        "answer_object_ids": object_ids if answers is None else [object_ids[index] for index in answers],
+        "boxes": boxes,
+        "evidence": evidence,
+        "template_id": f"{task}/one@1",
+        "image_width": SIZES[image_id][0],
+        "image_height": SIZES[image_id][1],
+        "split": "train" if image_id == BUS else "val",
+        "license": "CC-BY-4.0",
+        **columns,
+    }
+
+
+BUS_PEOPLE = [[59, 369, 302, 835], [273, 375, 425, 794], [827, 363, 1000, 812]]
+BUS_BOX = [27, 214, 994, 700]
+ZIDANE_PEOPLE = [[96, 274, 867, 988], [584, 57, 892, 988]]
+TIE = [341, 607, 409, 985]
+
+
+def grounding_answer(*items: tuple[str, list[int]]) -> str:
+    return json.dumps([{"bbox_2d": box, "label": label} for label, box in items])
+
+
+READINGS = [
+    {"reading": "ground_contact", "ratio": 1.42, "mirror_ratio": 1.40, "separation": None},
+    {"reading": "depth", "ratio": 1.61, "mirror_ratio": 1.57, "separation": 1.22},
+]
+
+PAIRS = [
+    pair_row(
+        "grounding",
+        BUS,
+        "Locate every person in the image. Report bbox coordinates in JSON format.",
+        grounding_answer(*(("person", box) for box in BUS_PEOPLE)),
+        BUS_PEOPLE,
+        "bbox",
+        evidence={"count_strict": 3, "count_loose": 3, "count_mirror": 3},
+        score=0.31,
+    ),
+    pair_row(
+        "grounding",
+        ZIDANE,
+        "Find the people and the tie and return their bounding boxes as a JSON list.",
+        grounding_answer(("person", ZIDANE_PEOPLE[0]), ("tie", TIE), ("person", ZIDANE_PEOPLE[1])),
+        [ZIDANE_PEOPLE[0], TIE, ZIDANE_PEOPLE[1]],
+        "bbox",
+        score=0.22,
+    ),
+    pair_row(
+        "referring",
+        BUS,
+        "Give a short description that fits only the object at [27, 214, 994, 700].",
+        "The bus.",
+        [BUS_BOX],
+        "text",
+        score=0.44,
+    ),
+    pair_row(
+        "counting",
+        BUS,
+        "How many people are there in the image?",
+        "3",
+        BUS_PEOPLE,
+        "integer",
+        score=0.18,
+    ),
+    pair_row(
+        "near_far",
+        BUS,
+        "Which is nearer to the camera, the person at [59, 369, 302, 835] or the person at [273, 375, 425, 794]?",
+        "the person at [59, 369, 302, 835]",
+        BUS_PEOPLE[:2],
+        answers=(0,),
+        choices=["the person at [59, 369, 302, 835]", "the person at [273, 375, 425, 794]"],
+        evidence={"readings": READINGS},
+        score=0.12,
+    ),
+    pair_row(
+        "left_right",
+        ZIDANE,
+        "From the viewer's perspective, is the tie to the left or to the right of the man in the back?",
+        "left",
+        [TIE, ZIDANE_PEOPLE[1]],
+        answers=(),
+        choices=["left", "right"],
+        evidence={"gap": 0.17, "mirror_gap": 0.16, "center_gap": 0.36},
+        score=0.9,
+    ),
+]
+
+REJECTED = [
+    pair_row(
+        "near_far",
+        ZIDANE,
+        "Which is farther from the camera, the tie or the man in the back?",
+        "the man in the back",
+        [TIE, ZIDANE_PEOPLE[1]],
+        answers=(1,),
+        rule="depth_readings",
+        value=0.93,
+        threshold=1.0,
+    ),
+    pair_row(
+        "perspective",
+        BUS,
+        "From the point of view of the person, is the bus on their left or on their right?",
+        "left",
+        [BUS_PEOPLE[0], BUS_BOX],
+        answers=(),
+        evidence={"facing": -0.2, "mirror_facing": -0.1, "facing_score": 0.71},
+        rule="facing",
+        value=0.1,
+        threshold=0.4,
+    ),
+]
+
+
+def write(lake: Lake, name: str, rows: list[dict[str, Any]], key: ShardKey = KEY, passed: bool = True) -> None:
+    """Write one partition with its verdict."""
+    full = [dict.fromkeys(SCHEMAS[name]) | {k: v for k, v in row.items() if k in SCHEMAS[name]} for row in rows]
+    manifest = lake.write(name, key, pl.DataFrame(full, schema=dict(SCHEMAS[name]), strict=False), SCHEMAS[name])
+    verdict = Verdict(
+        gate=f"{name}_gate",
+        content_hash=manifest.content_hash,
+        suite_hash="0",
+        outcome="passed" if passed else "failed",
+        rows=manifest.rows,
+        failures={} if passed else {"answer_in_choices": 1},
+    )
+    lake.write_verdict(name, key, verdict)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    lake = Lake(tmp_path / "lake")
+    write(lake, "raw_images", [photo_row(BUS), photo_row(ZIDANE)])
+    write(lake, "candidate_qa", [*PAIRS, *REJECTED])
+    write(lake, "verified_qa", PAIRS)
+    write(lake, "rejected_qa", REJECTED)
+    return lake
+
+
+@pytest.fixture
+def warehouse(lake: Lake) -> Iterator[Warehouse]:
+    with Warehouse(lake, SCHEMAS) as warehouse:
+        yield warehouse
+
+
+@pytest.fixture
+def pairs() -> list[dict[str, Any]]:
+    """Rows of `verified_qa` in the order of an export."""
+    return sorted(PAIRS, key=lambda row: (row["image_id"], row["qa_id"]))
+
+
+@pytest.fixture
+def builders() -> ModuleType:
+    """This module: its builders and rows."""
+    return sys.modules[__name__]

@@ -1,0 +1,234 @@
+"""A shard once made never changes, and no photo is in two."""
+
+import json
+import multiprocessing
+import os
+import signal
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forge_resources.shards import ShardKey
+from forge_resources.sources import Member
+from forge_resources.sources.shard_plan import ShardPlan, ShardPlanError, UnknownShard
+
+
+def photos(*numbers: int) -> list[Member]:
+    return [Member(f"{number:04d}.jpg", number + 1) for number in numbers]
+
+
+def numbers_of(plan: ShardPlan, key: ShardKey) -> list[int]:
+    return [int(member.path[:4]) for member in plan.members(key)]
+
+
+@pytest.fixture
+def plan(tmp_path) -> ShardPlan:
+    return ShardPlan(tmp_path / "lake")
+
+
+def test_photos_are_shared_out_by_path(plan):
+    keys = plan.extend("mine", photos(4, 2, 0, 3, 1), 2)
+    assert list(map(str, keys)) == ["mine/s00000", "mine/s00001", "mine/s00002"]
+    assert [numbers_of(plan, key) for key in keys] == [[0, 1], [2, 3], [4]]
+    assert plan.members(keys[2]) == (Member("0004.jpg", 5),)
+    assert plan.keys() == plan.keys("mine") == keys
+
+
+def test_later_photos_go_to_new_shards_and_partial_ones_stay_partial(plan):
+    plan.extend("mine", photos(0, 2, 4), 2)
+    assert plan.extend("mine", photos(0, 2, 4), 2) == []
+    added = plan.extend("mine", photos(0, 1, 2, 3, 4, 5), 2)
+    assert [numbers_of(plan, key) for key in plan.keys("mine")] == [[0, 2], [4], [1, 3], [5]]
+    assert list(map(str, added)) == ["mine/s00002", "mine/s00003"]
+
+
+def test_a_photo_that_is_gone_or_has_grown_keeps_its_shard(plan):
+    (key,) = plan.extend("mine", photos(0, 1), 2)
+    assert plan.extend("mine", [Member("0001.jpg", 999)], 2) == []
+    assert plan.members(key) == tuple(photos(0, 1))
+
+
+def test_sources_are_planned_apart(plan):
+    plan.extend("b", photos(0, 1), 5)
+    plan.extend("a", photos(0, 1), 5)
+    assert list(map(str, plan.keys())) == ["a/s00000", "b/s00000"]
+    assert list(map(str, plan.keys("a"))) == ["a/s00000"]
+
+
+def test_shards_past_the_zeros_keep_their_order(plan, tmp_path):
+    plan.extend("mine", photos(0), 1)
+    first = tmp_path / "lake/_shards/source=mine/s00000.json"
+    first.with_name("s99999.json").write_text(first.read_text().replace("s00000", "s99999"))
+    assert list(map(str, plan.extend("mine", photos(0, 1, 2), 1))) == ["mine/s100000", "mine/s100001"]
+    assert [key.shard for key in plan.keys("mine")] == ["s00000", "s99999", "s100000", "s100001"]
+
+
+def test_names_of_all_writings(plan):
+    members = sorted(Member(path, 1) for path in ('a"b.jpg', "图/ä.jpg", "back\\slash.jpg", "new\nline.jpg"))
+    (key,) = plan.extend("mine", members, 10)
+    assert plan.members(key) == tuple(members)
+
+
+def test_the_digest_follows_paths_and_sizes(tmp_path):
+    def digest(members: list[Member]) -> str:
+        plan = ShardPlan(Path(tempfile.mkdtemp(dir=tmp_path)))
+        return plan.digest(plan.extend("mine", members, 10)[0])
+
+    assert digest(photos(0, 1)) == digest(photos(1, 0))
+    digests = {digest(photos(0, 1)), digest(photos(0)), digest([Member("0000.jpg", 2), Member("0001.jpg", 2)])}
+    assert len(digests) == 3
+    assert all(len(one) == 32 for one in digests)
+
+
+def test_an_unknown_shard_names_those_that_are_known(plan):
+    with pytest.raises(UnknownShard, match="no shard mine/s00000 was planned; there are no shards yet"):
+        plan.members(ShardKey("mine", "s00000"))
+    plan.extend("mine", photos(*range(12)), 1)
+    with pytest.raises(UnknownShard, match=r"known shards: mine/s00000, .*mine/s00009 and 2 more"):
+        plan.digest(ShardKey("mine", "s00099"))
+    with pytest.raises(UnknownShard, match="mine/s00000"):
+        plan.members(ShardKey("other", "s00000"))
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_shard_has_room(plan, size):
+    with pytest.raises(ValueError, match="shard_size"):
+        plan.extend("mine", photos(0), size)
+
+
+def test_a_path_that_is_listed_twice_is_refused(plan):
+    with pytest.raises(ValueError, match=r"0001\.jpg is listed twice"):
+        plan.extend("mine", photos(0, 1, 1), 2)
+    assert plan.keys() == []
+
+
+# --- properties
+
+_steps = st.lists(
+    st.tuples(st.lists(st.integers(0, 60), unique=True, max_size=25), st.integers(1, 7)), min_size=1, max_size=5
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(_steps)
+def test_whatever_is_added_members_stay_and_every_photo_is_in_one_shard(steps):
+    with tempfile.TemporaryDirectory() as folder:
+        plan, frozen, seen = ShardPlan(Path(folder)), {}, set()
+        for numbers, size in steps:
+            added = plan.extend("mine", photos(*numbers), size)
+            assert all(len(plan.members(key)) == size for key in added[:-1])
+            assert all(0 < len(plan.members(key)) <= size for key in added)
+            assert {key: plan.members(key) for key in frozen} == frozen
+            frozen = {key: plan.members(key) for key in plan.keys("mine")}
+            seen |= set(numbers)
+            assigned = [number for key in frozen for number in numbers_of(plan, key)]
+            assert sorted(assigned) == sorted(seen)
+
+
+@settings(max_examples=20, deadline=None)
+@given(_steps)
+def test_the_same_steps_give_the_same_plan(steps):
+    with tempfile.TemporaryDirectory() as folder:
+        plans = [ShardPlan(Path(folder) / name) for name in "ab"]
+        for numbers, size in steps:
+            plans[0].extend("mine", photos(*numbers), size)
+            plans[1].extend("mine", photos(*reversed(numbers)), size)
+        assert [*map(plans[0].digest, plans[0].keys())] == [*map(plans[1].digest, plans[1].keys())]
+
+
+# --- damage
+
+
+def test_a_leftover_of_a_killed_planner_is_passed_over(plan, tmp_path):
+    folder = tmp_path / "lake/_shards/source=mine"
+    folder.mkdir(parents=True)
+    (folder / ".s00000.0123abcd").write_text('{"source": "mine", "sha')
+    (key,) = plan.extend("mine", photos(0), 1)
+    assert plan.keys() == [key]
+
+
+@pytest.mark.parametrize("text", ["", '{"source": "mine", "sha', "[]", '{"source": "mine", "shard": "s00000"}'])
+def test_a_half_written_shard_is_named_and_never_planned_over(plan, tmp_path, text):
+    (key,) = plan.extend("mine", photos(0), 1)
+    file = tmp_path / "lake/_shards/source=mine/s00000.json"
+    file.write_text(text)
+    for ask in (plan.members, plan.digest):
+        with pytest.raises(ShardPlanError, match=r"mine/s00000 cannot be read: restore .*s00000\.json"):
+            ask(key)
+    with pytest.raises(ShardPlanError):
+        plan.extend("mine", photos(0, 1), 1)
+    assert file.read_text() == text
+    assert plan.keys() == [key]
+
+
+def test_a_changed_shard_is_found_out(plan, tmp_path):
+    (key,) = plan.extend("mine", photos(0, 1), 2)
+    file = tmp_path / "lake/_shards/source=mine/s00000.json"
+    content = json.loads(file.read_text())
+    content["members"].pop()
+    file.write_text(json.dumps(content))
+    with pytest.raises(ShardPlanError, match="was changed after it was made"):
+        plan.members(key)
+
+
+def test_a_shard_that_is_there_is_not_replaced_even_without_the_lock(plan):
+    (key,) = plan.extend("mine", photos(0), 1)
+    with pytest.raises(ShardPlanError, match="another planner"):
+        plan._create(key, tuple(photos(5)))
+    assert numbers_of(plan, key) == [0]
+    assert plan.extend("mine", photos(5), 1) == [ShardKey("mine", "s00001")]
+
+
+# --- two at once
+
+
+def _extend(root: Path, offset: int) -> list[str]:
+    mine = photos(*range(offset, offset + 60))
+    return [str(key) for key in ShardPlan(root).extend("mine", mine, 7)]
+
+
+def _assert_sound(root: Path, expected: range) -> None:
+    plan = ShardPlan(root)
+    assigned = [number for key in plan.keys("mine") for number in numbers_of(plan, key)]
+    assert sorted(assigned) == list(expected)
+    assert not list(root.rglob(".s*"))
+
+
+def test_threads_at_once_share_no_photo(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda offset: _extend(tmp_path, offset), [0, 20, 40, 0, 20, 40, 0, 60]))
+    keys = [key for keys in made for key in keys]
+    assert len(keys) == len(set(keys))
+    _assert_sound(tmp_path, range(120))
+
+
+def test_processes_at_once_share_no_photo(tmp_path):
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        made = pool.starmap(_extend, [(tmp_path, offset) for offset in (0, 30, 0, 60, 30, 0)], chunksize=1)
+    keys = [key for keys in made for key in keys]
+    assert len(keys) == len(set(keys))
+    _assert_sound(tmp_path, range(120))
+
+
+def test_a_planner_that_is_killed_leaves_whole_shards_and_no_lock(tmp_path):
+    context = multiprocessing.get_context("fork")
+    process = context.Process(target=ShardPlan(tmp_path).extend, args=("mine", photos(*range(9_999)), 1))
+    process.start()
+    deadline = time.monotonic() + 20
+    while len(ShardPlan(tmp_path).keys()) < 5 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+
+    plan = ShardPlan(tmp_path)
+    before = {key: plan.members(key) for key in plan.keys("mine")}
+    assert 5 <= len(before) < 9_999
+    plan.extend("mine", photos(*range(9_999)), 500)
+    assert {key: plan.members(key) for key in before} == before
+    assigned = [number for key in plan.keys("mine") for number in numbers_of(plan, key)]
+    assert sorted(assigned) == list(range(9_999))

@@ -1,0 +1,186 @@
+"""The warehouse shows a lake as it lies, and of gated tables only what passed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from forge_resources.lake import Lake, Manifest, Verdict
+from forge_resources.shards import ShardKey
+from forge_resources.warehouse import QueryError, Warehouse
+
+PHOTOS = {
+    "image_id": pl.String(),
+    "source": pl.String(),
+    "shard": pl.String(),
+    "image": pl.Struct({"bytes": pl.Binary(), "path": pl.String()}),
+    "png": pl.Binary(),
+    "width": pl.Int32(),
+}
+PAIRS = {
+    "qa_id": pl.String(),
+    "source": pl.String(),
+    "shard": pl.String(),
+    "task": pl.Enum(["counting", "near_far"]),
+    "boxes": pl.List(pl.Array(pl.Int32(), 4)),
+    "score": pl.Float64(),
+}
+SCHEMAS = {"raw_images": PHOTOS, "verified_qa": PAIRS, "candidate_qa": PAIRS}
+FIRST, SECOND = ShardKey("a", "s00000"), ShardKey("b_2", "s00001")
+
+
+def pairs(key: ShardKey, count: int = 2) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "qa_id": [f"{key}-{i:03d}" for i in range(count)],
+            "source": key.source,
+            "shard": key.shard,
+            "task": "counting",
+            "boxes": [[[1, 2, 3, 4]]] * count,
+            "score": [i / 10 for i in range(count)],
+        },
+        schema=PAIRS,
+    )
+
+
+def judge(lake: Lake, manifest: Manifest, outcome: str = "passed", failures: dict[str, int] | None = None) -> None:
+    verdict = Verdict(
+        gate="g",
+        content_hash=manifest.content_hash,
+        suite_hash="0",
+        outcome=outcome,
+        rows=manifest.rows,
+        failures=failures or {},
+    )
+    lake.write_verdict(manifest.table, ShardKey(manifest.source, manifest.shard), verdict)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(tmp_path / "it's a lake")
+
+
+@pytest.fixture
+def warehouse(lake: Lake) -> Iterator[Warehouse]:
+    for key in (FIRST, SECOND):
+        lake.write("candidate_qa", key, pairs(key, 3), PAIRS)
+        judge(lake, lake.write("verified_qa", key, pairs(key), PAIRS))
+    with Warehouse(lake, SCHEMAS) as warehouse:
+        yield warehouse
+
+
+def test_rows_of_all_partitions_with_source_and_shard_once(warehouse: Warehouse) -> None:
+    rows = warehouse.query("SELECT * FROM verified_qa ORDER BY qa_id")
+    assert rows.columns == list(PAIRS)
+    assert rows["source"].to_list() == ["a", "a", "b_2", "b_2"]
+    assert rows["shard"].to_list() == ["s00000", "s00000", "s00001", "s00001"]
+    assert rows["boxes"].to_list() == [[[1, 2, 3, 4]]] * 4
+
+
+def test_a_table_not_written_yet_is_empty_with_the_same_columns(lake: Lake) -> None:
+    with Warehouse(lake, SCHEMAS) as warehouse:
+        assert warehouse.query("SELECT * FROM candidate_qa").is_empty()
+        empty = {table: warehouse.query(f"DESCRIBE {table}") for table in SCHEMAS}
+        assert warehouse.query("FROM partitions").is_empty()
+    for table, schema in SCHEMAS.items():
+        null_row = pl.DataFrame({name: [None] for name in schema}, schema=schema)
+        judge(lake, lake.write(table, FIRST, null_row, schema))
+    with Warehouse(lake, SCHEMAS) as warehouse:
+        for table, columns in empty.items():
+            assert warehouse.query(f"DESCRIBE {table}").equals(columns)
+
+
+def test_bytes_are_left_out(lake: Lake) -> None:
+    image = {"bytes": b"jpeg", "path": "x.jpg"}
+    row = {"image_id": "a/x", "source": "a", "shard": "s00000", "image": image, "png": b"png", "width": 3}
+    lake.write("raw_images", FIRST, pl.DataFrame([row], schema=PHOTOS), PHOTOS)
+    with Warehouse(lake, SCHEMAS) as warehouse:
+        (row,) = warehouse.query("SELECT *, image.path AS path FROM raw_images").to_dicts()
+    assert row == {"image_id": "a/x", "source": "a", "shard": "s00000", "image": {"path": "x.jpg"}} | {
+        "width": 3,
+        "path": "x.jpg",
+    }
+
+
+@pytest.mark.parametrize("outcome", ["failed", "broken", "stale", "none"])
+def test_only_partitions_that_passed_count(lake: Lake, outcome: str) -> None:
+    judge(lake, lake.write("verified_qa", FIRST, pairs(FIRST), PAIRS))
+    manifest = lake.write("verified_qa", SECOND, pairs(SECOND), PAIRS)
+    if outcome == "stale":
+        judge(lake, manifest)
+        verdict = lake.verdict("verified_qa", SECOND)
+        assert verdict is not None
+        lake.write("verified_qa", SECOND, pairs(SECOND, 5), PAIRS)
+        lake.write_verdict("verified_qa", SECOND, verdict)
+    elif outcome != "none":
+        judge(lake, manifest, outcome, {"range": 2, "unique": 1})
+    with Warehouse(lake, SCHEMAS) as warehouse:
+        assert warehouse.query("SELECT DISTINCT source FROM verified_qa").to_series().to_list() == ["a"]
+        states = warehouse.query('SELECT source, verdict, failures, "rows" FROM partitions ORDER BY source')
+    failures = 3 if outcome in ("failed", "broken") else 0
+    assert states.rows() == [("a", "passed", 0, 2), ("b_2", outcome, failures, 5 if outcome == "stale" else 2)]
+
+
+def test_ungated_tables_count_without_a_verdict(warehouse: Warehouse) -> None:
+    assert warehouse.query("SELECT count(*) FROM candidate_qa").item() == 6
+
+
+def test_stream_is_ordered_and_bounded(warehouse: Warehouse) -> None:
+    batches = list(warehouse.stream("SELECT qa_id FROM candidate_qa ORDER BY qa_id", batch_rows=4))
+    assert [batch.height for batch in batches] == [4, 2]
+    assert pl.concat(batches).equals(warehouse.query("SELECT qa_id FROM candidate_qa ORDER BY qa_id"))
+    assert list(warehouse.stream("SELECT qa_id FROM candidate_qa WHERE false")) == []
+
+
+def test_two_streams_at_once(warehouse: Warehouse) -> None:
+    sql = "SELECT qa_id FROM candidate_qa ORDER BY qa_id"
+    together = list(zip(warehouse.stream(sql, 1), warehouse.stream(sql, 1), strict=True))
+    assert len(together) == 6
+    assert all(left.equals(right) for left, right in together)
+
+
+def test_parameters(warehouse: Warehouse) -> None:
+    found = warehouse.query("SELECT count(*) FROM candidate_qa WHERE source = $source", {"source": "a' OR true --"})
+    assert found.item() == 0
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("SELEC 1", "syntax error"),
+        ("SELECT nope FROM verified_qa", "nope"),
+        ("SELECT * FROM nowhere", "nowhere"),
+        ("SELECT 'a'::INT", "Could not convert"),
+        ("", "one SQL statement"),
+        ("SELECT 1; SELECT 2", "one SQL statement"),
+        ("CREATE TABLE x (i INT)", "only reads"),
+        ("COPY verified_qa TO 'x.csv'", "only reads"),
+    ],
+)
+def test_broken_sql_says_so(warehouse: Warehouse, sql: str, message: str) -> None:
+    with pytest.raises(QueryError, match=message):
+        warehouse.query(sql)
+    with pytest.raises(QueryError, match=message):
+        list(warehouse.stream(sql))
+
+
+def test_added_tables_are_replaced(warehouse: Warehouse) -> None:
+    for value in (1, 2):
+        warehouse.add_table("quotas", pl.DataFrame({"quota": [value]}))
+    assert warehouse.query("FROM quotas").item() == 2
+
+
+def test_closed_is_closed(lake: Lake) -> None:
+    with Warehouse(lake, SCHEMAS) as warehouse:
+        spill = Path(warehouse.query("SELECT current_setting('temp_directory')").item())
+        assert spill.exists()
+    warehouse.close()
+    assert not spill.exists()
+    with pytest.raises(QueryError):
+        warehouse.query("SELECT 1")
+
+
+def test_a_column_type_without_a_counterpart_is_refused(lake: Lake) -> None:
+    with pytest.raises(TypeError, match="no DuckDB type"):
+        Warehouse(lake, {"t": {"at": pl.Datetime()}})
