@@ -44,7 +44,8 @@ def plan_shards(config: ForgeConfig, sources: Sequence[str] | None = None) -> li
     for name in sources if sources is not None else sorted(config.sources):
         settings = config.source(name)
         plan.extend(name, open_source(name, settings).list_photos(), settings.shard_size)
-    return [key for key in plan.keys() if sources is None or key.source in sources]
+    planned = plan.keys()
+    return [key for key in planned if sources is None or key.source in sources]
 
 
 def add_partitions(instance: dg.DagsterInstance, keys: Sequence[ShardKey]) -> list[ShardKey]:
@@ -74,7 +75,8 @@ def reconcile(instance: dg.DagsterInstance, config: ForgeConfig) -> list[ShardKe
 def _unmade(config: ForgeConfig) -> Iterator[dg.RunRequest]:
     """A run for each planned shard that the lake does not hold; the run key changes with the shard's members."""
     plan, made = ShardPlan(config.lake), set(Lake(config.lake).keys("raw_images"))
-    for key in plan.keys():
+    planned = plan.keys()
+    for key in planned:
         if key not in made:
             yield dg.RunRequest(run_key=f"{key}:{plan.digest(key)}", partition_key=str(key))
 

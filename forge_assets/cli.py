@@ -5,7 +5,7 @@ Heavy modules are imported by the commands that need them, so `forge --help` ans
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -55,25 +55,13 @@ class TrainingFormatName(StrEnum):
 
 
 @contextmanager
-def _clear_errors() -> Iterator[None]:
+def _clear_errors() -> Generator[None]:
     """Turn errors that a user can mend into one line and exit code 1."""
-    from forge_assets.audits.runner import UnknownAuditError
-    from forge_assets.release.export import ExportError
-    from forge_resources.config import ConfigError
-    from forge_resources.lake import PartitionMissing, PartitionRefused
-    from forge_resources.models.weights import WeightsError
-    from forge_resources.shards import InvalidShardKey
-    from forge_resources.sources import SourceError
-    from forge_resources.sources.shard_plan import UnknownShard
-    from forge_resources.warehouse import QueryError
+    from forge_resources.errors import ForgeError
 
-    mendable = (
-        ConfigError, ExportError, InvalidShardKey, PartitionMissing, PartitionRefused, QueryError, SourceError,
-        UnknownAuditError, UnknownShard, WeightsError,
-    )  # fmt: skip
     try:
         yield
-    except mendable as error:
+    except ForgeError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error
 
@@ -86,9 +74,11 @@ def _config_file(config: Path | None) -> Path:
 
 @app.command(epilog="Example: `forge demo --folder /tmp/forge-demo`")
 def demo(
-    folder: Annotated[Path, typer.Option(help="Where photos, lake, exports and pages are written.")] = Path("forge-demo"),
+    folder: Annotated[Path, typer.Option(help="Where photos, lake, exports and pages are written.")] = Path(
+        "forge-demo"
+    ),
 ) -> None:
-    """Run everything on photos that installed packages carry: all stages, real models, exports and a page to look at."""
+    """Run all stages with real models on photos that installed packages carry; ends with exports and a page."""
     with _clear_errors():
         from forge_assets.demo import run_demo
 
@@ -100,7 +90,9 @@ def demo(
 def init(
     photos: Annotated[Path, typer.Argument(help="Folder of photos.", exists=True, file_okay=False)],
     config: Annotated[Path, typer.Option("--config", "-c", help="File to write.")] = Path("forge.yaml"),
-    source: Annotated[str, typer.Option(help="Name of the source, in lower-case letters, digits and underscores.")] = "photos",
+    source: Annotated[
+        str, typer.Option(help="Name of the source, in lower-case letters, digits and underscores.")
+    ] = "photos",
     license: Annotated[str, typer.Option(help="Licence of the photos; it travels with every pair.")] = "unknown",  # noqa: A002
     shard_size: Annotated[int, typer.Option(help="Photos in a shard.", min=1)] = 2_000,
 ) -> None:
@@ -108,12 +100,15 @@ def init(
     with _clear_errors():
         from forge_resources.config import SourceConfig, write_config
 
-        path = write_config(config, {source: SourceConfig(path=photos.absolute(), license=license, shard_size=shard_size)})
+        path = write_config(
+            config, {source: SourceConfig(path=photos.absolute(), license=license, shard_size=shard_size)}
+        )
         typer.echo(f"wrote {path}; next: forge run --config {path}")
 
 
 @app.command(
-    epilog="Examples: `forge run`; `forge run --source photos --shard s00000`; `forge run --stage candidate_qa --stage verified_qa`"
+    epilog="Examples: `forge run`; `forge run --source photos --shard s00000`; "
+    "`forge run --stage candidate_qa --stage verified_qa`"
 )
 def run(
     config: ConfigFile = None,

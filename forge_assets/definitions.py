@@ -1,6 +1,5 @@
 """The only wiring: which assets, gates, jobs, schedules, sensors and resources there are."""
 
-
 import dagster as dg
 
 from forge_assets.audits.asset import task_balance

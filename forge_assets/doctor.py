@@ -19,7 +19,9 @@ PACKAGES = (
 
 def installed() -> pl.DataFrame:
     """The packages that matter and their versions; null where one is not installed."""
-    present = {distribution.name.lower(): distribution.version for distribution in metadata.distributions()}
+    present = {
+        distribution.name.lower().replace("_", "-"): distribution.version for distribution in metadata.distributions()
+    }
     return pl.DataFrame({"package": PACKAGES, "version": [present.get(name) for name in PACKAGES]})
 
 

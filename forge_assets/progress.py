@@ -1,6 +1,6 @@
 """Who hears how far a stage has come: nobody, or the progress bar of a command."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -11,7 +11,7 @@ _listener: ContextVar[Listener | None] = ContextVar("forge_progress_listener", d
 
 
 @contextmanager
-def heard_by(listener: Listener) -> Iterator[None]:
+def heard_by(listener: Listener) -> Generator[None]:
     """Let `listener` hear the progress of every stage that runs in this context."""
     token = _listener.set(listener)
     try:

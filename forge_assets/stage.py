@@ -1,7 +1,7 @@
 """What all stage assets share: their attributes in the graph, their progress lines and their metadata."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -22,16 +22,26 @@ WHEN_INPUTS_PASS = (
 """Automation makes a partition when an input of it is new and all gates of its inputs have passed for it."""
 
 
-def stage_attributes(group: str, *kinds: str, pool: str | None = None, automated: bool = True) -> dict[str, Any]:
-    """The arguments that every partitioned stage gives to `dagster.asset`."""
-    return {
-        "partitions_def": SHARDS,
-        "group_name": group,
-        "kinds": set(kinds),
-        "owners": OWNERS,
-        "pool": pool,
-        "automation_condition": WHEN_INPUTS_PASS if automated else None,
-    }
+def stage_asset(
+    *,
+    group: str,
+    kinds: set[str],
+    code_version: str,
+    deps: Sequence[dg.AssetsDefinition] = (),
+    pool: str | None = None,
+    automated: bool = True,
+) -> Callable[[Callable[..., dg.MaterializeResult[Any]]], dg.AssetsDefinition]:
+    """`dagster.asset` for a partitioned stage, with what all of them have in common."""
+    return dg.asset(
+        partitions_def=SHARDS,
+        group_name=group,
+        kinds=kinds,
+        code_version=code_version,
+        deps=list(deps),
+        owners=OWNERS,
+        pool=pool,
+        automation_condition=WHEN_INPUTS_PASS if automated else None,
+    )
 
 
 def shard_of(context: dg.AssetExecutionContext) -> ShardKey:

@@ -1,4 +1,4 @@
-"""The picture that each stage shows of a partition in the Dagster UI, as Markdown; None where there is nothing to see."""
+"""The picture that each stage shows of a partition in the Dagster UI, as Markdown; None where nothing is to be seen."""
 
 from collections.abc import Sequence
 

@@ -153,7 +153,14 @@ EVIDENCE: Final = pl.Struct(
         "count_loose": pl.Int32(),  # at the lower one
         "count_mirror": pl.Int32(),  # in the mirrored photo
         "readings": pl.List(
-            pl.Struct({"reading": pl.String(), "ratio": pl.Float64(), "mirror_ratio": pl.Float64(), "separation": pl.Float64()})
+            pl.Struct(
+                {
+                    "reading": pl.String(),
+                    "ratio": pl.Float64(),
+                    "mirror_ratio": pl.Float64(),
+                    "separation": pl.Float64(),
+                }
+            )
         ),  # near_far: depth of the farther over the nearer, per reading that agrees or not
         "gap": pl.Float64(),  # left_right, perspective: horizontal gap of the boxes, share of the photo's width
         "mirror_gap": pl.Float64(),

@@ -1,6 +1,6 @@
 """What `forge` shows in a terminal: tables, progress bars and how runs ended."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 
 import polars as pl
@@ -37,9 +37,15 @@ def _cell(value: object) -> str:
 
 
 @contextmanager
-def shard_progress(total: int) -> Iterator[Progress]:
+def shard_progress(total: int) -> Generator[Progress]:
     """A bar over shards, and one over the photos of the stage at work."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, transient=False) as progress:
         progress.add_task("shards", total=total)
         photos = progress.add_task("photos", total=None, visible=False)

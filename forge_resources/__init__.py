@@ -1,0 +1,1 @@
+"""With what it is made: everything that touches the outside, behind small interfaces."""

@@ -9,6 +9,8 @@ from typing import Annotated, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from forge_resources.errors import ForgeError
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["fp32", "fp16", "bf16"]
 
@@ -16,7 +18,7 @@ ENVIRONMENT_VARIABLE = "FORGE_CONFIG"
 DEFAULT_FILE = Path("forge.yaml")
 
 
-class ConfigError(ValueError):
+class ConfigError(ForgeError, ValueError):
     """A configuration that cannot be used; the message names the file and the field."""
 
 
@@ -36,16 +38,19 @@ class SourceConfig(_Section):
     path: Path = Field(description="Folder of photos, searched at all depths.")
     labels: Literal["none", "coco", "yolo"] = "none"
     labels_path: Path | None = Field(
-        None, description="COCO: the annotation JSON. YOLO: the folder of .txt files; default, `labels` beside `images`."
+        default=None,
+        description="COCO: the JSON of annotations. YOLO: the folder of .txt files; default, `labels` beside `images`.",
     )
     class_names: Path | None = Field(
-        None, description="YOLO: data.yaml or a text file with a name a line; default, the 80 classes of COCO."
+        default=None, description="YOLO: data.yaml or a text file with a name a line; default, the 80 classes of COCO."
     )
-    shard_size: int = Field(2_000, ge=1, description="Photos in a full shard.")
+    shard_size: int = Field(default=2_000, ge=1, description="Photos in a full shard.")
     license: str = "unknown"
-    max_pixels: int = Field(100_000_000, ge=1, description="Larger photos are rejected before they are decoded.")
-    min_side: int = Field(32, ge=1, description="Photos with a shorter side, in pixels, are rejected.")
-    max_bytes: int = Field(100_000_000, ge=1)
+    max_pixels: int = Field(
+        default=100_000_000, ge=1, description="Larger photos are rejected before they are decoded."
+    )
+    min_side: int = Field(default=32, ge=1, description="Photos with a shorter side, in pixels, are rejected.")
+    max_bytes: int = Field(default=100_000_000, ge=1)
 
 
 class WeightsConfig(_Section):
@@ -56,43 +61,45 @@ class WeightsConfig(_Section):
     """
 
     weights: str | None = None
-    revision: str | None = Field(None, description="Commit of the hub repository, 40 hexadecimal digits.")
-    sha256: str | None = Field(None, description="Of the weight file; of a folder, of its files' hashes.")
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps: auto takes CUDA where it is there.")
+    revision: str | None = Field(default=None, description="Commit of the hub repository, 40 hexadecimal digits.")
+    sha256: str | None = Field(default=None, description="Of the weight file; of a folder, of its files' hashes.")
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, mps: auto takes CUDA where it is there.")
     precision: Precision = "fp32"
-    batch_size: int = Field(16, ge=1)
+    batch_size: int = Field(default=16, ge=1)
 
 
 class DetectorConfig(WeightsConfig):
     """Which network finds objects."""
 
     backend: Literal["auto", "ultralytics", "transformers", "embedded"] = "auto"
-    score_floor: Share = Field(0.1, description="Weaker boxes are not kept, not even as evidence.")
-    iou_threshold: Share = Field(0.6, description="Non-maximum suppression, per class.")
-    image_size: int = Field(640, ge=32, description="Longer side that ultralytics resizes to, in pixels.")
+    score_floor: Share = Field(default=0.1, description="Weaker boxes are not kept, not even as evidence.")
+    iou_threshold: Share = Field(default=0.6, description="Non-maximum suppression, per class.")
+    image_size: int = Field(default=640, ge=32, description="Longer side that ultralytics resizes to, in pixels.")
 
 
 class PoseConfig(WeightsConfig):
     """Which network reads people's keypoints."""
 
     backend: Literal["auto", "ultralytics", "embedded", "none"] = "auto"
-    image_size: int = Field(640, ge=32)
-    min_person_score: Share = Field(0.3, description="People found with less are not asked for their pose.")
+    image_size: int = Field(default=640, ge=32)
+    min_person_score: Share = Field(default=0.3, description="People found with less are not asked for their pose.")
 
 
 class DepthConfig(WeightsConfig):
     """One network that reads depth."""
 
-    name: str = Field("depth", pattern=r"[a-z0-9_]+", description="Name of the reading in evidence.")
+    name: str = Field(default="depth", pattern=r"[a-z0-9_]+", description="Name of the reading in evidence.")
     backend: Literal["auto", "transformers", "onnx", "none"] = "auto"
     kind: Literal["auto", "metric", "relative_inverse", "relative"] = Field(
-        "auto", description="What the network's output means: metres, disparity-like, or depth up to scale."
+        default="auto", description="What the network's output means: metres, disparity-like, or depth up to scale."
     )
-    input_size: tuple[int, int] | None = Field(None, description="ONNX with free axes: height, width in pixels.")
+    input_size: tuple[int, int] | None = Field(
+        default=None, description="ONNX with free axes: height, width in pixels."
+    )
     input_scaling: Literal["unit", "imagenet"] = Field(
-        "unit", description="ONNX: 0-1 RGB, or that normalised by ImageNet's mean and deviation."
+        default="unit", description="ONNX: 0-1 RGB, or that normalised by ImageNet's mean and deviation."
     )
-    stored_side: int = Field(256, ge=16, description="Longer side of a stored map, in pixels.")
+    stored_side: int = Field(default=256, ge=16, description="Longer side of a stored map, in pixels.")
 
 
 class ModelsConfig(_Section):
@@ -106,41 +113,45 @@ class ModelsConfig(_Section):
 class TasksConfig(_Section):
     """How many candidates are asked of one photo."""
 
-    min_candidate_score: Share = Field(0.3, description="Detector's score from which an object is asked about.")
-    max_objects: int = Field(24, ge=2, description="Of one photo, the surest ones, that pairs are made of.")
-    max_pairs_per_task: int = Field(12, ge=1, description="Of one photo and task; chosen by hash.")
-    counting_max: int = Field(20, ge=1, description="Larger counts are not asked.")
-    val_share: Share = Field(0.02, description="Share of photos, by content, in the split `val`.")
+    min_candidate_score: Share = Field(default=0.3, description="Detector's score from which an object is asked about.")
+    max_objects: int = Field(default=24, ge=2, description="Of one photo, the surest ones, that pairs are made of.")
+    max_pairs_per_task: int = Field(default=12, ge=1, description="Of one photo and task; chosen by hash.")
+    counting_max: int = Field(default=20, ge=1, description="Larger counts are not asked.")
+    val_share: Share = Field(default=0.02, description="Share of photos, by content, in the split `val`.")
 
 
 class VerificationConfig(_Section):
     """Thresholds of the rules that a pair must pass."""
 
-    min_score: Share = Field(0.5, description="Detector's score of each object named.")
-    min_mirror_iou: Share = Field(0.6, description="Overlap with the box found again in the mirrored photo.")
-    min_area_share: Share = Field(0.002, description="Of the photo, of each object named.")
-    max_class_conflict: Share = Field(0.5, description="IoU with a box of another class.")
-    max_occlusion: Share = Field(0.4, description="Near-far: share of a box that one box in front may cover.")
+    min_score: Share = Field(default=0.5, description="Detector's score of each object named.")
+    min_mirror_iou: Share = Field(default=0.6, description="Overlap with the box found again in the mirrored photo.")
+    min_area_share: Share = Field(default=0.002, description="Of the photo, of each object named.")
+    max_class_conflict: Share = Field(default=0.5, description="IoU with a box of another class.")
+    max_occlusion: Share = Field(default=0.4, description="Near-far: share of a box that one box in front may cover.")
     count_strict_score: Share = 0.6
     count_loose_score: Share = 0.15
-    unique_loose_score: Share = Field(0.2, description="A rival of the same class at this score forbids a class name.")
-    min_depth_ratio: float = Field(1.2, gt=1, description="Network's reading: farther over nearer.")
-    min_depth_separation: float = Field(1.0, gt=0, description="Farther one's q10 over nearer one's q90.")
-    min_ground_ratio: float = Field(1.15, gt=1, description="Ground contact: farther over nearer.")
-    min_height_ratio: float = Field(1.5, gt=1, description="Class height: farther over nearer.")
-    min_readings: int = Field(2, ge=1, description="Independent depth readings that must agree.")
-    min_gap: float = Field(0.02, ge=0, description="Left-right: space between boxes, share of the photo's width.")
-    min_center_gap: float = Field(0.1, ge=0)
+    unique_loose_score: Share = Field(
+        default=0.2, description="A rival of the same class at this score forbids a class name."
+    )
+    min_depth_ratio: float = Field(default=1.2, gt=1, description="Network's reading: farther over nearer.")
+    min_depth_separation: float = Field(default=1.0, gt=0, description="Farther one's q10 over nearer one's q90.")
+    min_ground_ratio: float = Field(default=1.15, gt=1, description="Ground contact: farther over nearer.")
+    min_height_ratio: float = Field(default=1.5, gt=1, description="Class height: farther over nearer.")
+    min_readings: int = Field(default=2, ge=1, description="Independent depth readings that must agree.")
+    min_gap: float = Field(
+        default=0.02, ge=0, description="Left-right: space between boxes, share of the photo's width."
+    )
+    min_center_gap: float = Field(default=0.1, ge=0)
     min_keypoint_score: Share = 0.35
-    min_facing: Share = Field(0.4, description="Dead zone around profile view.")
+    min_facing: Share = Field(default=0.4, description="Dead zone around profile view.")
 
 
 class GatesConfig(_Section):
     """What a partition must satisfy as a whole."""
 
-    max_rejected_images: Share = Field(0.05, description="Share of a shard's photos that may be unusable.")
-    max_rejected_pairs: Share = Field(1.0, description="Share of candidates that verification may drop.")
-    max_answer_share: Share = Field(0.9, description="Largest share of one answer of a balanced task, from 50 pairs on.")
+    max_rejected_images: Share = Field(default=0.05, description="Share of a shard's photos that may be unusable.")
+    max_rejected_pairs: Share = Field(default=1.0, description="Share of candidates that verification may drop.")
+    max_answer_share: Share = Field(default=0.9, description="Largest share of one answer of a task with choices.")
 
 
 class ForgeConfig(_Section):
@@ -224,7 +235,10 @@ def write_config(path: Path, sources: Mapping[str, SourceConfig]) -> Path:
     if path.exists():
         raise ConfigError(f"{path} exists: name another file, or edit that one")
     config = ForgeConfig(sources=sources)
-    shown = config.model_dump(mode="json", exclude_defaults=True) | {"profile": config.profile, "lake": str(config.lake)}
+    shown = config.model_dump(mode="json", exclude_defaults=True) | {
+        "profile": config.profile,
+        "lake": str(config.lake),
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(shown, sort_keys=False))
     return path

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from typing import Protocol
 
 import polars as pl
 
@@ -9,30 +10,36 @@ import polars as pl
 def _leaves(series: pl.Series, path: str) -> Iterator[tuple[str, bytes]]:
     """Split a column into named runs of bytes: null mask, lengths and values, depth first."""
     dtype = series.dtype
+    if isinstance(dtype, pl.Array):
+        yield from _leaves(series.arr.to_list(), path)
+        return
     yield f"{path}?", series.is_null().to_numpy().astype("u1").tobytes()
     if isinstance(dtype, pl.Struct):
         for field in dtype.fields:
             yield from _leaves(series.struct.field(field.name), f"{path}.{field.name}")
-    elif isinstance(dtype, pl.Array):
-        yield from _leaves(series.arr.to_list(), path)
     elif isinstance(dtype, pl.List):
         lengths = series.list.len().fill_null(0)
         yield f"{path}#", lengths.to_numpy().astype("<u8").tobytes()
         yield from _leaves(series.filter(lengths > 0).explode(), f"{path}[]")
-    elif dtype == pl.Binary:
+    elif isinstance(dtype, pl.Binary):
         yield f"{path}#", series.bin.size().fill_null(0).to_numpy().astype("<u8").tobytes()
         yield path, b"".join(series.drop_nulls().to_list())
-    elif dtype in (pl.String, pl.Enum, pl.Categorical):
+    elif isinstance(dtype, pl.String | pl.Enum | pl.Categorical):
         text = series.cast(pl.String).fill_null("")
         yield f"{path}#", text.str.len_bytes().to_numpy().astype("<u8").tobytes()
         yield path, (text.str.join("").item() or "").encode()
-    elif dtype == pl.Boolean:
+    elif isinstance(dtype, pl.Boolean):
         yield path, series.fill_null(False).to_numpy().astype("u1").tobytes()
-    elif dtype.is_numeric():
+    elif dtype.is_integer() or dtype.is_float():
         values = series.fill_null(0).to_numpy()
         yield path, values.astype(values.dtype.newbyteorder("<")).tobytes()
     else:
         raise TypeError(f"column {path}: no content hash is defined for {dtype}")
+
+
+class _Running(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+    def digest(self) -> bytes: ...
 
 
 class ContentHash:
@@ -43,7 +50,7 @@ class ContentHash:
     """
 
     def __init__(self) -> None:
-        self._leaves: dict[str, "hashlib._Hash"] = {}
+        self._leaves: dict[str, hashlib._Hash] = {}
         self._rows = 0
 
     def update(self, frame: pl.DataFrame) -> None:

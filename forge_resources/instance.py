@@ -1,4 +1,4 @@
-"""The Dagster instance of a project: a folder `.dagster` beside its configuration, unless DAGSTER_HOME says otherwise."""
+"""The Dagster instance of a project: the folder `.dagster` beside its configuration, or DAGSTER_HOME."""
 
 import os
 from importlib import resources

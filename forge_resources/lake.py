@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, Field
 
 from forge_resources.content_hash import ContentHash
+from forge_resources.errors import ForgeError
 from forge_resources.shards import ShardKey
 
 DATA = "data.parquet"
@@ -53,13 +54,15 @@ class Verdict(BaseModel, frozen=True):
     rows: int
     failures: Mapping[str, int] = Field(default_factory=dict)
     """Failing rows by rule; empty when the gate passed."""
+    error: str | None = None
+    """Why a broken gate could not judge."""
 
 
-class PartitionMissing(LookupError):
+class PartitionMissing(ForgeError, LookupError):
     """A partition that was asked for has not been made."""
 
 
-class PartitionRefused(RuntimeError):
+class PartitionRefused(ForgeError, RuntimeError):
     """A partition is there, but no gate has passed its present content."""
 
 
@@ -134,7 +137,7 @@ class Lake:
         batches = (rows,) if isinstance(rows, pl.DataFrame) else rows
         with pq.ParquetWriter(path, arrow_schema, compression="zstd") as writer:
             for batch in batches:
-                frame = batch.select(schema.names()).cast(dict(schema))
+                frame = batch.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
                 running.update(frame)
                 total += frame.height
                 writer.write_table(frame.to_arrow().cast(arrow_schema))
@@ -167,7 +170,9 @@ class Lake:
         """
         path = self.partition_dir(table, key) / MANIFEST
         if not path.exists():
-            raise PartitionMissing(f"{table} [{key}] is not in the lake {self.root}: materialize {table} for {key} first")
+            raise PartitionMissing(
+                f"{table} [{key}] is not in the lake {self.root}: materialize {table} for {key} first"
+            )
         return Manifest.model_validate_json(path.read_text())
 
     def verdict(self, table: str, key: ShardKey) -> Verdict | None:
@@ -180,16 +185,34 @@ class Lake:
 
         Raises:
             PartitionMissing: if it was never made.
-            PartitionRefused: if its gate failed, broke, or has not judged its present content.
+            PartitionRefused: if its gate failed, broke, or has not judged its present content, or if it was
+                made of an input that has changed since.
         """
         manifest, verdict = self.manifest(table, key), self.verdict(table, key)
-        again = f"run the check {table}_gate for {key} again after mending its cause"
+        judge_again = f"run the check {table}_gate for {key} again"
         if verdict is None or verdict.content_hash != manifest.content_hash:
-            raise PartitionRefused(f"{table} [{key}] has not been judged by its gate as it lies there now: {again}")
-        if verdict.outcome != "passed":
-            rules = ", ".join(f"{rule} ({count} rows)" for rule, count in verdict.failures.items())
-            raise PartitionRefused(f"{verdict.gate} {verdict.outcome} for partition {key} by rule {rules}: {again}")
+            raise PartitionRefused(
+                f"{table} [{key}] has not been judged by its gate as it lies there now: {judge_again}"
+            )
+        if verdict.outcome == "broken":
+            raise PartitionRefused(
+                f"{verdict.gate} broke on partition {key} and could not judge it ({verdict.error}): {judge_again}"
+            )
+        if verdict.outcome == "failed":
+            rules = ", ".join(f"{rule} (failing rows: {count})" for rule, count in verdict.failures.items())
+            raise PartitionRefused(
+                f"{verdict.gate} failed for partition {key} by rule {rules}: mend the cause and materialize {table} "
+                f"again, or change the threshold and {judge_again}"
+            )
+        for source, content_hash in manifest.inputs.items():
+            if self._has(source, key) and self.manifest(source, key).content_hash != content_hash:
+                raise PartitionRefused(
+                    f"{table} [{key}] was made of an older {source}: materialize {table} for {key} again"
+                )
         return manifest
+
+    def _has(self, table: str, key: ShardKey) -> bool:
+        return (self.partition_dir(table, key) / MANIFEST).exists()
 
     def scan(self, table: str, key: ShardKey) -> pl.LazyFrame:
         """The rows of one partition, ungated; `source` and `shard` come from the rows themselves."""

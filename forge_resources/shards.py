@@ -4,10 +4,12 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-_KEY = re.compile(r"(?P<source>[a-z0-9_]+)/(?P<shard>s\d{5,})")
+from forge_resources.errors import ForgeError
+
+_KEY = re.compile(r"(?P<source>[a-z0-9_]+)/(?P<shard>s[0-9]{5,})")
 
 
-class InvalidShardKey(ValueError):
+class InvalidShardKey(ForgeError, ValueError):
     """A text that is not a partition key of the form `source/s00000`."""
 
 

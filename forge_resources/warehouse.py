@@ -8,6 +8,7 @@ from typing import Self
 import duckdb
 import polars as pl
 
+from forge_resources.errors import ForgeError
 from forge_resources.lake import Lake, Manifest, Verdict
 from forge_resources.shards import ShardKey
 
@@ -37,7 +38,7 @@ _SCALARS: Mapping[type[pl.DataType], str] = {
 }
 
 
-class QueryError(ValueError):
+class QueryError(ForgeError, ValueError):
     """SQL that DuckDB could not run; the message holds DuckDB's own words and the SQL."""
 
 

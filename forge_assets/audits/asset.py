@@ -19,7 +19,9 @@ SHOWN = ("task_balance", "yield", "drop_reasons")
 def as_table(rows: pl.DataFrame) -> dg.TableMetadataValue:
     """An audit's rows as the table that the Dagster UI shows; numbers rounded to four digits."""
     shown = rows.with_columns(pl.col(pl.Float64).round(4).fill_nan(None))
-    schema = dg.TableSchema([dg.TableColumn(name, _COLUMN_TYPES.get(dtype, "string")) for name, dtype in shown.schema.items()])
+    schema = dg.TableSchema(
+        [dg.TableColumn(name, _COLUMN_TYPES.get(dtype, "string")) for name, dtype in shown.schema.items()]
+    )
     return dg.MetadataValue.table([dg.TableRecord(row) for row in shown.to_dicts()], schema)
 
 
@@ -37,7 +39,7 @@ _COLUMN_TYPES: dict[Any, str] = {pl.Float64: "float", pl.Int64: "int", pl.Int32:
     ),
 )
 def task_balance(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.MaterializeResult[Any]:
-    """Pairs by task and source against the quotas, yield and drop reasons, over all partitions whose gate has passed."""
+    """Pairs by task and source against the quotas, yield and drop reasons, of all partitions that passed their gate."""
     started = time.monotonic()
     config = forge.config
     with Warehouse(forge.lake, SCHEMAS) as warehouse:

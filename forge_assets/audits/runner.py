@@ -5,13 +5,14 @@ from pathlib import Path
 
 import polars as pl
 
+from forge_resources.errors import ForgeError
 from forge_resources.warehouse import Warehouse
 
 _FOLDER = Path(__file__).parent
 _QUOTAS = {"task": pl.String(), "quota": pl.Float64()}
 
 
-class UnknownAuditError(LookupError):
+class UnknownAuditError(ForgeError, LookupError):
     """No audit has that name; the message lists those there are."""
 
 

@@ -15,7 +15,13 @@ def as_text(rows: pl.DataFrame, layout: str) -> str:
 
 def _markdown(rows: pl.DataFrame) -> str:
     with pl.Config(
-        tbl_formatting="MARKDOWN", tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True, tbl_rows=-1, tbl_cols=-1,
-        fmt_str_lengths=200, tbl_width_chars=-1, float_precision=4,
-    ):  # fmt: skip
+        tbl_formatting="MARKDOWN",
+        tbl_hide_column_data_types=True,
+        tbl_hide_dataframe_shape=True,
+        tbl_rows=-1,
+        tbl_cols=-1,
+        fmt_str_lengths=200,
+        tbl_width_chars=-1,
+        float_precision=4,
+    ):
         return str(rows)

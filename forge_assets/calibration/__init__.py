@@ -1,0 +1,1 @@
+"""How true the answers are: precision and yield on photos with known truth."""

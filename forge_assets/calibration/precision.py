@@ -78,7 +78,9 @@ def summary(judged: pl.DataFrame) -> pl.DataFrame:
         precision=pl.when(pl.col("verified") > 0).then(pl.col("verified_right") / pl.col("verified")),
         low=pl.Series([low for low, _ in intervals], dtype=pl.Float64),
         high=pl.Series([high for _, high in intervals], dtype=pl.Float64),
-        **{"yield": pl.col("verified_right") / pl.col("candidates_right")},
+        **{
+            "yield": pl.when(pl.col("candidates_right") > 0).then(pl.col("verified_right") / pl.col("candidates_right"))
+        },
     )
 
 
@@ -133,7 +135,9 @@ def _pipeline(config: ForgeConfig, source: SourceConfig, progress: Progress | No
     with TemporaryDirectory(prefix="forge-calibrate-") as folder:
         lake = Lake(Path(folder))
         rejects = RejectedPhotos(key)
-        lake.write("raw_images", key, raw_images(key, members, photos, source, val_share=0, rejects=rejects), RAW_IMAGES)
+        lake.write(
+            "raw_images", key, raw_images(key, members, photos, source, val_share=0, rejects=rejects), RAW_IMAGES
+        )
         rows = lake.scan("raw_images", key).drop("image").collect()
         unlabeled = rows.with_columns(is_labeled=pl.lit(value=False))
         models = config.models

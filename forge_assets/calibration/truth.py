@@ -109,9 +109,7 @@ def judge_by_depth(pairs: pl.DataFrame, depths: Mapping[str, NDArray[np.float32]
         pairs: rows of `candidate_qa`.
         depths: measured depth by image_id, shape (height, width).
     """
-    return pl.Series(
-        "right", [_right_by_depth(row, depths) for row in pairs.iter_rows(named=True)], dtype=pl.Boolean
-    )
+    return pl.Series("right", [_right_by_depth(row, depths) for row in pairs.iter_rows(named=True)], dtype=pl.Boolean)
 
 
 def _right_by_depth(row: Mapping[str, object], depths: Mapping[str, NDArray[np.float32]]) -> bool | None:

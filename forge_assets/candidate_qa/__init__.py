@@ -1,0 +1,1 @@
+"""Candidate pairs: six tasks, one module each, over the table of scenes."""

@@ -7,13 +7,18 @@ import dagster as dg
 
 from forge_assets.candidate_qa.generate import VERSION, candidates
 from forge_assets.scenes.asset import scenes
-from forge_assets.stage import counts_of, materialized, shard_of, stage_attributes
+from forge_assets.stage import counts_of, materialized, shard_of, stage_asset
 from forge_assets.stage_pictures import picture_of_pairs
 from forge_assets.tables import CANDIDATE_QA
 from forge_resources.dagster_resources import ForgeResource
 
 
-@dg.asset(deps=[scenes], code_version=VERSION, **stage_attributes("pairs", "parquet", "polars"))
+@stage_asset(
+    group="pairs",
+    kinds={"parquet", "polars"},
+    code_version=VERSION,
+    deps=[scenes],
+)
 def candidate_qa(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.MaterializeResult[Any]:
     """Question-answer pairs of six tasks, each with the evidence that its answer rests on; not yet verified."""
     started, lake, key = time.monotonic(), forge.lake, shard_of(context)

@@ -81,7 +81,9 @@ def entities(scenes: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
         .join(_counts(scenes, config), on=["image_id", "category"])
         .join(names.lazy(), on="category")
         .with_columns(is_unique=pl.col("same_category") == 1)
-        .with_columns(box=pl.concat_arr(left, top, pl.max_horizontal(right, left + 1), pl.max_horizontal(bottom, top + 1)))
+        .with_columns(
+            box=pl.concat_arr(left, top, pl.max_horizontal(right, left + 1), pl.max_horizontal(bottom, top + 1))
+        )
         .with_columns(region=pl.format("[{}]", pl.col("box").cast(pl.List(pl.String)).list.join(", ")))
         .with_columns(
             by_name=pl.format("the {}", "singular"), by_region=pl.format("the {} at {}", "singular", "region")

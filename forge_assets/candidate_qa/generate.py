@@ -61,7 +61,8 @@ def _finished(task: str, draft: pl.LazyFrame, images: pl.LazyFrame) -> pl.LazyFr
     counts = forms.select("form", "template_count").unique()
     left_first = draw("seed", _SIDE_DIGIT, 2) == 0
     first, second = (
-        pl.when(left_first).then(pl.lit(one)).otherwise(pl.lit(other)) for one, other in (("left", "right"), ("right", "left"))
+        pl.when(left_first).then(pl.lit(one)).otherwise(pl.lit(other))
+        for one, other in (("left", "right"), ("right", "left"))
     )
     worded = (
         draft.join(counts, on="form")

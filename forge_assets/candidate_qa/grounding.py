@@ -14,7 +14,11 @@ def grounding(entities: pl.LazyFrame, min_score: float) -> pl.LazyFrame:
     """
     left_to_right = (pl.col("x1"), pl.col("object_id"))
     item = pl.concat_str(
-        pl.lit('{"bbox_2d": '), "region", pl.lit(', "label": "'), pl.col("category").str.replace_all('"', "'"), pl.lit('"}')
+        pl.lit('{"bbox_2d": '),
+        "region",
+        pl.lit(', "label": "'),
+        pl.col("category").str.replace_all('"', "'"),
+        pl.lit('"}'),
     )
     return (
         entities.filter(pl.col("sure_score") >= min_score)

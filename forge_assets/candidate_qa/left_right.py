@@ -5,9 +5,23 @@ import polars as pl
 from forge_assets.candidate_qa.pairs import object_pairs
 
 _CARRIED = (
-    "category", "box", "by_name", "same_category", "sure_score", "sure_mirror_iou", "is_truncated", "occlusion", "class_conflict", "detector",
-    "origin", "x1", "x2", "mirror_x1", "mirror_x2", "image_width",
-)  # fmt: skip
+    "category",
+    "box",
+    "by_name",
+    "same_category",
+    "sure_score",
+    "sure_mirror_iou",
+    "is_truncated",
+    "occlusion",
+    "class_conflict",
+    "detector",
+    "origin",
+    "x1",
+    "x2",
+    "mirror_x1",
+    "mirror_x2",
+    "image_width",
+)
 
 
 def horizontal_gap(side: pl.Expr, prefix: str, *, left: str, right: str) -> pl.Expr:

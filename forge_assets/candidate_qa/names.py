@@ -16,8 +16,11 @@ def _exceptions() -> dict[str, tuple[str, str]]:
 @cache
 def _forms(category: str) -> tuple[str, str, str]:
     engine = inflect.engine()
-    singular, plural = _exceptions().get(category, (category, engine.plural_noun(category)))
-    return singular, str(plural), engine.a(singular)
+    plural = str(engine.plural_noun(category))
+    if plural == f"{category}s" and category.endswith("s"):
+        plural = category  # a class that is named in the plural, such as "boots"
+    singular, plural = _exceptions().get(category, (category, plural))
+    return singular, plural, engine.a(singular)
 
 
 def category_names(categories: pl.Series) -> pl.DataFrame:

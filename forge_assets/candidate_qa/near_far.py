@@ -8,8 +8,18 @@ from forge_assets.scenes.geometry import CLASS_HEIGHT, GROUND_CONTACT
 
 _FORM_DIGIT = 32
 _CARRIED = (
-    "category", "box", "by_name", "by_region", "is_unique", "sure_score", "sure_mirror_iou", "is_truncated", "occlusion", "class_conflict", "detector",
-)  # fmt: skip
+    "category",
+    "box",
+    "by_name",
+    "by_region",
+    "is_unique",
+    "sure_score",
+    "sure_mirror_iou",
+    "is_truncated",
+    "occlusion",
+    "class_conflict",
+    "detector",
+)
 
 
 def depth_readings(entities: pl.LazyFrame) -> pl.LazyFrame:
@@ -52,7 +62,7 @@ def near_far(entities: pl.LazyFrame) -> pl.LazyFrame:
 
     The answer proposed is the one that the readings' depth ratios favour on the whole (the mean of their
     logarithms); whether they agree is for verification to say. An object whose class is not unique in the
-    photo is named by its region.
+    photo is named by its region; two of one class whose regions read alike are not asked about.
 
     Args:
         entities: as `entities.entities` gives them.
@@ -98,6 +108,7 @@ def near_far(entities: pl.LazyFrame) -> pl.LazyFrame:
             a=phrase_a,
             b=phrase_b,
         )
+        .filter(pl.col("a") != pl.col("b"))
         .with_columns(
             nearer=pl.when("nearer_is_a").then("a").otherwise("b"),
             farther=pl.when("nearer_is_a").then("b").otherwise("a"),

@@ -5,14 +5,47 @@ import polars as pl
 from forge_assets.candidate_qa.left_right import horizontal_gap, mirror_or_human
 
 _PERSON = (
-    "object_id", "image_id", "image_sha256", "image_width", "is_unique", "by_name", "by_region", "box", "sure_score",
-    "sure_mirror_iou", "is_truncated", "occlusion", "class_conflict", "origin", "x1", "x2", "mirror_x1", "mirror_x2",
-    "facing", "mirror_facing", "facing_score", "detector", "pose_model",
-)  # fmt: skip
+    "object_id",
+    "image_id",
+    "image_sha256",
+    "image_width",
+    "is_unique",
+    "by_name",
+    "by_region",
+    "box",
+    "sure_score",
+    "sure_mirror_iou",
+    "is_truncated",
+    "occlusion",
+    "class_conflict",
+    "origin",
+    "x1",
+    "x2",
+    "mirror_x1",
+    "mirror_x2",
+    "facing",
+    "mirror_facing",
+    "facing_score",
+    "detector",
+    "pose_model",
+)
 _OBJECT = (
-    "object_id", "image_id", "by_name", "box", "same_category", "sure_score", "sure_mirror_iou", "is_truncated", "occlusion", "class_conflict",
-    "origin", "x1", "x2", "mirror_x1", "mirror_x2",
-)  # fmt: skip
+    "object_id",
+    "image_id",
+    "by_name",
+    "box",
+    "same_category",
+    "sure_score",
+    "sure_mirror_iou",
+    "is_truncated",
+    "occlusion",
+    "class_conflict",
+    "origin",
+    "x1",
+    "x2",
+    "mirror_x1",
+    "mirror_x2",
+)
 
 
 def perspective(entities: pl.LazyFrame) -> pl.LazyFrame:

@@ -1,0 +1,1 @@
+"""Dense depth readings of every photo, stored small."""

@@ -7,7 +7,7 @@ import dagster as dg
 
 from forge_assets.depth_maps.read_depth import depth_maps as read_depth
 from forge_assets.raw_images.asset import raw_images
-from forge_assets.stage import GPU_POOL, materialized, progress_of, shard_of, stage_attributes
+from forge_assets.stage import GPU_POOL, materialized, progress_of, shard_of, stage_asset
 from forge_assets.stage_pictures import picture_of_depth
 from forge_assets.tables import DEPTH_MAPS
 from forge_resources.dagster_resources import ForgeResource
@@ -17,10 +17,12 @@ VERSION = "1"
 GEOMETRY_ALONE = "no depth network is configured: depth rests on geometry (ground contact, class height) alone"
 
 
-@dg.asset(
-    deps=[raw_images],
+@stage_asset(
+    group="networks",
+    kinds={"pytorch", "parquet"},
     code_version=VERSION,
-    **stage_attributes("networks", "pytorch", "parquet", pool=GPU_POOL),
+    deps=[raw_images],
+    pool=GPU_POOL,
 )
 def depth_maps(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.MaterializeResult[Any]:
     """One row a photo, depth network and mirror; no rows where none is configured and geometry alone is read."""
@@ -35,7 +37,10 @@ def depth_maps(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.Ma
         "depth_maps",
         key,
         read_depth(
-            lake.batches("raw_images", key, batch), estimators, config.models, progress_of(context, "depth_maps", taken.rows)
+            lake.batches("raw_images", key, batch),
+            estimators,
+            config.models,
+            progress_of(context, "depth_maps", taken.rows),
         ),
         DEPTH_MAPS,
         inputs={"raw_images": taken.content_hash},

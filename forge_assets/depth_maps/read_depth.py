@@ -35,7 +35,7 @@ def depth_maps(
     Raises:
         InvalidDepthError: if a network gives values that are not finite.
         ValueError: if photos are out of order, or contradict their rows.
-        OSError: if a photo cannot be decoded.
+        UnusablePhoto: if a photo cannot be decoded.
     """
     if not estimators:
         return

@@ -1,0 +1,1 @@
+"""Objects: boxes of the photo and its mirror, keypoints, human labels."""

@@ -7,7 +7,7 @@ import dagster as dg
 
 from forge_assets.detections.detect import detections as detect
 from forge_assets.raw_images.asset import raw_images
-from forge_assets.stage import GPU_POOL, counts_of, materialized, progress_of, shard_of, stage_attributes
+from forge_assets.stage import GPU_POOL, counts_of, materialized, progress_of, shard_of, stage_asset
 from forge_assets.stage_pictures import picture_of_detections
 from forge_assets.tables import DETECTIONS
 from forge_resources.dagster_resources import ForgeResource
@@ -16,10 +16,12 @@ from forge_resources.models.selection import load_detector, load_pose
 VERSION = "1"
 
 
-@dg.asset(
-    deps=[raw_images],
+@stage_asset(
+    group="networks",
+    kinds={"pytorch", "parquet"},
     code_version=VERSION,
-    **stage_attributes("networks", "pytorch", "parquet", pool=GPU_POOL),
+    deps=[raw_images],
+    pool=GPU_POOL,
 )
 def detections(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.MaterializeResult[Any]:
     """One row an object: found in the photo, looked for again in its mirror image, with keypoints of people."""

@@ -42,7 +42,7 @@ def detections(
 
     Raises:
         ValueError: if photos are out of order, or contradict their rows.
-        OSError: if a photo cannot be decoded.
+        UnusablePhoto: if a photo cannot be decoded.
     """
     made: list[dict[str, Any]] = []
     held = done = 0

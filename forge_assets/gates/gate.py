@@ -107,6 +107,7 @@ def verdict(report: GateReport, manifest: Manifest) -> Verdict:
         outcome=report.outcome,
         rows=manifest.rows,
         failures=failures,
+        error=report.error,
     )
 
 

@@ -1,0 +1,1 @@
+"""Photos, checked and kept as they came."""

@@ -9,7 +9,7 @@ import polars as pl
 
 from forge_assets.raw_images.photos import RejectedPhotos
 from forge_assets.raw_images.photos import raw_images as read_photos
-from forge_assets.stage import materialized, progress_of, shard_of, stage_attributes
+from forge_assets.stage import materialized, progress_of, shard_of, stage_asset
 from forge_assets.stage_pictures import picture_of_photos
 from forge_assets.tables import RAW_IMAGES, REJECTED_IMAGES
 from forge_resources.dagster_resources import ForgeResource
@@ -19,9 +19,14 @@ from forge_resources.sources.shard_plan import ShardPlan
 VERSION = "1"
 
 
-@dg.asset(code_version=VERSION, **stage_attributes("ingest", "pillow", "parquet", automated=False))
+@stage_asset(
+    group="ingest",
+    kinds={"pillow", "parquet"},
+    code_version=VERSION,
+    automated=False,
+)
 def raw_images(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.MaterializeResult[Any]:
-    """One row a photo: decoded once to be checked, hashed, with its human labels; what cannot be used is a reject row."""
+    """One row a photo: decoded once to be checked, hashed, with its human labels; the unusable become reject rows."""
     started, lake, key = time.monotonic(), forge.lake, shard_of(context)
     config = forge.config
     source = config.source(key.source)

@@ -10,12 +10,13 @@ from pydantic import BaseModel
 
 from forge_assets.release.formats import FORMATS
 from forge_assets.release.training_format import TrainingFormat
+from forge_resources.errors import ForgeError
 from forge_resources.warehouse import QueryError, Warehouse
 
 _BATCH_ROWS = 20_000
 
 
-class ExportError(ValueError):
+class ExportError(ForgeError, ValueError):
     """An export that was asked for cannot be made; no file of its name is left behind."""
 
 

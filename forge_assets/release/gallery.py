@@ -17,6 +17,7 @@ from forge_assets.pictures import BOX_COLORS, TASK_COLORS, encode_jpeg, object_c
 from forge_assets.release.evidence import evidence_lines
 from forge_assets.release.photos import read_photos
 from forge_assets.tables import TASKS
+from forge_resources.errors import ForgeError
 from forge_resources.images import decode_upright
 from forge_resources.lake import Lake
 from forge_resources.warehouse import Warehouse
@@ -37,7 +38,7 @@ _TITLES: Mapping[str, tuple[str, str]] = {
 }
 
 
-class GalleryError(ValueError):
+class GalleryError(ForgeError, ValueError):
     """A gallery cannot be made of what the lake holds."""
 
 

@@ -8,9 +8,10 @@ import polars as pl
 
 from forge_assets.depth_maps.asset import depth_maps
 from forge_assets.detections.asset import detections
-from forge_assets.scenes.build import VERSION, scenes as build_scenes
+from forge_assets.scenes.build import VERSION
+from forge_assets.scenes.build import scenes as build_scenes
 from forge_assets.scenes.depth_quantiles import SCHEMA, object_depths
-from forge_assets.stage import materialized, shard_of, stage_attributes
+from forge_assets.stage import materialized, shard_of, stage_asset
 from forge_assets.tables import SCENES
 from forge_resources.dagster_resources import ForgeResource
 
@@ -18,20 +19,21 @@ MAPS_AT_ONCE = 32
 _PHOTO_COLUMNS = ("image_id", "sha256", "width", "height", "split", "license", "is_labeled")
 
 
-@dg.asset(
-    deps=[detections, depth_maps],
+@stage_asset(
+    group="objects",
+    kinds={"parquet", "polars"},
     code_version=VERSION,
-    **stage_attributes("objects", "parquet", "polars"),
+    deps=[detections, depth_maps],
 )
 def scenes(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.MaterializeResult[Any]:
     """One row an object: boxes, re-detection in the mirror, depth quantiles of every reading, geometry, facing."""
     started, lake, key = time.monotonic(), forge.lake, shard_of(context)
-    inputs = {table: lake.require_passed(table, key).content_hash for table in ("raw_images", "detections", "depth_maps")}
+    inputs = {
+        table: lake.require_passed(table, key).content_hash for table in ("raw_images", "detections", "depth_maps")
+    }
     photos = lake.scan("raw_images", key).select(_PHOTO_COLUMNS).collect()
     objects = lake.scan("detections", key).collect()
-    placed = objects.join(
-        photos.select("image_id", image_width="width", image_height="height"), on="image_id"
-    )
+    placed = objects.join(photos.select("image_id", image_width="width", image_height="height"), on="image_id")
     depths = pl.concat(
         [
             pl.DataFrame(schema=dict(SCHEMA)),

@@ -45,6 +45,4 @@ def facing(column: str) -> pl.Expr:
 
 def facing_score(column: str) -> pl.Expr:
     """The lower of the two shoulders' keypoint scores, 0-1; null where there are no keypoints."""
-    return pl.min_horizontal(
-        *(_point(pl.col(column), index, "score") for index in (LEFT_SHOULDER, RIGHT_SHOULDER))
-    )
+    return pl.min_horizontal(*(_point(pl.col(column), index, "score") for index in (LEFT_SHOULDER, RIGHT_SHOULDER)))

@@ -34,7 +34,9 @@ def class_sizes() -> pl.DataFrame:
     Read from `class_sizes.csv` beside this module, which a person may edit.
     """
     text = resources.files("forge_assets.scenes").joinpath("class_sizes.csv").read_text()
-    return pl.read_csv(text.encode(), schema={"category": pl.String, "height_m": pl.Float64, "stands_on_ground": pl.Boolean})
+    return pl.read_csv(
+        text.encode(), schema={"category": pl.String, "height_m": pl.Float64, "stands_on_ground": pl.Boolean}
+    )
 
 
 def _focal() -> pl.Expr:

@@ -32,7 +32,9 @@ def overlaps(objects: pl.DataFrame) -> pl.DataFrame:
     same_class = pl.col("category") == pl.col("category_other")
     rival = ~same_class & ((pl.col("origin_other") == "human") | (pl.col("score_other") >= RIVAL_SCORE))
     return (
-        pairs.with_columns(overlap=shared / area, in_front=pl.col("y2_other") > pl.col("y2"), rival_iou=pl.when(rival).then(iou))
+        pairs.with_columns(
+            overlap=shared / area, in_front=pl.col("y2_other") > pl.col("y2"), rival_iou=pl.when(rival).then(iou)
+        )
         .filter((pl.col("overlap") > 0) & ~(same_class & (iou >= SAME_OBJECT_IOU)))
         .group_by("object_id")
         .agg(

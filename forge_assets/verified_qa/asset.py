@@ -41,9 +41,9 @@ def verification(context: dg.AssetExecutionContext, forge: ForgeResource) -> Ite
     config = forge.config
     inputs = {"candidate_qa": lake.require_passed("candidate_qa", key).content_hash}
     verified, rejected = verify(lake.scan("candidate_qa", key).collect(), config.verification)
-    made = {"inputs": inputs, "versions": {"code": VERSION, "verification": config.verification.digest}}
-    dropped = lake.write("rejected_qa", key, rejected, REJECTED_QA, **made)
-    kept = lake.write("verified_qa", key, verified, VERIFIED_QA, **made)
+    versions = {"code": VERSION, "verification": config.verification.digest}
+    dropped = lake.write("rejected_qa", key, rejected, REJECTED_QA, inputs=inputs, versions=versions)
+    kept = lake.write("verified_qa", key, verified, VERIFIED_QA, inputs=inputs, versions=versions)
     yield materialized(
         kept,
         started,

@@ -48,6 +48,11 @@ def _evidence(field: str) -> pl.Expr:
     return pl.col("evidence").struct.field(field)
 
 
+def _each(field: str) -> pl.Expr:
+    """A list of evidence, one value an object; null where any of them is."""
+    return pl.when(~_evidence(field).list.eval(pl.element().is_null()).list.any()).then(_evidence(field))
+
+
 def _smallest_area() -> pl.Expr:
     """Area of the smallest box named, as a share of the photo."""
     x1, y1, x2, y2 = (pl.element().arr.get(index) for index in range(4))
@@ -58,7 +63,8 @@ def _count_spread() -> pl.Expr:
     """Between the largest and the smallest of the counts at all thresholds, in the mirror, and of the boxes named."""
     counts = [_evidence(field) for field in ("count_strict", "count_loose", "count_mirror")]
     counts.append(pl.col("object_ids").list.len().cast(pl.Int32))
-    return pl.max_horizontal(*counts) - pl.min_horizontal(*counts)
+    known = pl.all_horizontal(*(count.is_not_null() for count in counts))
+    return pl.when(known).then(pl.max_horizontal(*counts) - pl.min_horizontal(*counts))
 
 
 def _order_kept() -> pl.Expr:
@@ -87,19 +93,21 @@ def agreement(thresholds: VerificationConfig) -> pl.Expr:
 def rules(thresholds: VerificationConfig) -> list[Rule]:
     """All rules, in the order in which a pair's first failure is reported."""
     facing, mirror_facing = _evidence("facing"), _evidence("mirror_facing")
-    same_turn = pl.when(facing.sign() == mirror_facing.sign()).then(pl.min_horizontal(facing.abs(), mirror_facing.abs()))
+    same_turn = pl.when(facing.sign() == mirror_facing.sign()).then(
+        pl.min_horizontal(facing.abs(), mirror_facing.abs())
+    )
     return [
-        Rule("object_score", TASKS, _evidence("scores").list.min(), thresholds.min_score),
-        Rule("mirror_redetection", TASKS, _evidence("mirror_ious").list.min(), thresholds.min_mirror_iou),
+        Rule("object_score", TASKS, _each("scores").list.min(), thresholds.min_score),
+        Rule("mirror_redetection", TASKS, _each("mirror_ious").list.min(), thresholds.min_mirror_iou),
         Rule("object_size", TASKS, _smallest_area(), thresholds.min_area_share),
-        Rule("class_conflict", TASKS, _evidence("class_conflicts").list.max(), thresholds.max_class_conflict, "at_most"),
+        Rule("class_conflict", TASKS, _each("class_conflicts").list.max(), thresholds.max_class_conflict, "at_most"),
         Rule("count_stable", ("grounding", "counting"), _count_spread(), 0, "at_most", graded=False),
         Rule(
             "unique_referent",
             ("referring", "left_right", "perspective"),
             _evidence("same_category"), 1, "at_most", graded=False,
         ),
-        Rule("occlusion", ("near_far",), _evidence("occlusions").list.max(), thresholds.max_occlusion, "at_most"),
+        Rule("occlusion", ("near_far",), _each("occlusions").list.max(), thresholds.max_occlusion, "at_most"),
         Rule("readings_contradict", ("near_far",), _order_kept(), 1.0, graded=False),
         Rule("depth_readings", ("near_far",), agreement(thresholds), 1.0),
         Rule("horizontal_gap", ("left_right", "perspective"), _evidence("gap"), thresholds.min_gap),

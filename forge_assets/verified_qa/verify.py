@@ -26,9 +26,7 @@ def verify(candidates: pl.DataFrame, thresholds: VerificationConfig) -> tuple[pl
     def of_first_broken(values: list[pl.Expr]) -> pl.Expr:
         return pl.coalesce(pl.when(failed).then(value) for failed, value in zip(broken, values, strict=True))
 
-    first = pl.coalesce(
-        pl.when(failed).then(pl.lit(index, dtype=pl.Int32)) for index, failed in enumerate(broken)
-    )
+    first = pl.coalesce(pl.when(failed).then(pl.lit(index, dtype=pl.Int32)) for index, failed in enumerate(broken))
     judged = (
         candidates.lazy()
         .with_columns(first_broken=first, score=pl.min_horizontal(*(rule.margin for rule in checks)))

@@ -1,0 +1,1 @@
+"""Networks behind one interface a role, and where their weights come from."""

@@ -46,7 +46,7 @@ def decoded(photos: Iterable[pl.DataFrame], size: int) -> Iterator[list[Photo]]:
 
     Raises:
         ValueError: if rows are out of order, or a photo is not of the size that its row says.
-        OSError: if a photo cannot be decoded.
+        UnusablePhoto: if a photo cannot be decoded.
     """
     rows = _in_order(row for frame in photos for row in frame.iter_rows(named=True))
     waiting: deque[tuple[int, Future[Photo]]] = deque()

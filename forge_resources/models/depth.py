@@ -81,7 +81,9 @@ class TransformersDepth:
 
     def __init__(self, weights: ResolvedWeights, config: DepthConfig) -> None:
         from transformers import AutoImageProcessor, AutoModelForDepthEstimation
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         self.identity = with_precision(weights.identity, config.precision)
         self.name = config.name
         self._batch_size = config.batch_size

@@ -76,7 +76,9 @@ class TransformersDetector:
 
     def __init__(self, weights: ResolvedWeights, config: DetectorConfig) -> None:
         from transformers import AutoImageProcessor, AutoModelForObjectDetection
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         self.identity = with_precision(weights.identity, config.precision)
         self._config = config
         self._device = torch_device(config.device)
@@ -160,7 +162,7 @@ class EmbeddedDetector:
 
 def encode(processor: Any, image: NDArray[np.uint8]) -> dict[str, Any]:  # noqa: ANN401 - transformers' are untyped
     """One photo as the tensors that a network of transformers takes, each with a first axis of one."""
-    encoded = processor(images=image, input_data_format="channels_last", return_tensors="pt")
+    encoded = processor(images=image.copy(), input_data_format="channels_last", return_tensors="pt")
     return {name: encoded[name] for name in ("pixel_values", "pixel_mask") if name in encoded}
 
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, Final
 
 from forge_resources.config import WeightsConfig
+from forge_resources.errors import ForgeError
 
 if TYPE_CHECKING:
     import torch
@@ -10,11 +11,11 @@ if TYPE_CHECKING:
 _TORCH_DTYPES: Final = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 
-class UnavailableDeviceError(RuntimeError):
+class UnavailableDeviceError(ForgeError, RuntimeError):
     """The configured device is not on this machine."""
 
 
-class UnsupportedSettingError(ValueError):
+class UnsupportedSettingError(ForgeError, ValueError):
     """A setting that the chosen backend or device cannot honour."""
 
 

@@ -28,6 +28,7 @@ from huggingface_hub.errors import (
 )
 
 from forge_resources.config import WeightsConfig
+from forge_resources.errors import ForgeError
 
 TIMEOUT_S: Final = 10.0
 _DIGEST_SHOWN: Final = 12
@@ -39,7 +40,7 @@ _SNAPSHOT_FILES: Final = ["*.json", "*.safetensors", "*.txt"]
 _NOT_FOUND: Final = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
 
 
-class WeightsError(RuntimeError):
+class WeightsError(ForgeError, RuntimeError):
     """Weights that cannot be used; the message says why and what to do."""
 
 

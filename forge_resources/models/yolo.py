@@ -1,13 +1,14 @@
 """Networks of the ultralytics package, kept from phoning home, downloading and installing."""
 
-import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from forge_resources.models.batching import alike
 from forge_resources.models.boxes import FloatArray
@@ -151,23 +152,36 @@ def _in_photo(result: Any, letterbox: Letterbox) -> YoloResult:  # noqa: ANN401 
 
 
 def _quiet_yolo_class() -> Any:  # noqa: ANN401 - ultralytics is untyped
-    """Import ultralytics without what the import does to the process.
-
-    It would set OMP_NUM_THREADS to 1 and OpenCV to one thread, for its training; PyTorch, imported first, and
-    OpenCV keep theirs. The assignments after the import hold where somebody had imported ultralytics before.
-    """
+    """Import ultralytics; the assignments hold where somebody had imported it before, without `_QUIET`."""
     os.environ.update(_QUIET)
-    import cv2
-
-    importlib.import_module("torch")
-    threads_named, opencv_threads = os.environ.get("OMP_NUM_THREADS"), cv2.getNumThreads()
-    import ultralytics
-    from ultralytics.utils import checks, events
-
-    if threads_named is None:
-        os.environ.pop("OMP_NUM_THREADS", None)
-    cv2.setNumThreads(opencv_threads)
+    with _process_kept():
+        import ultralytics
+        from ultralytics.utils import checks, events
     events.events.enabled = False
     for switch in ("AUTOINSTALL", "ONLINE"):
         setattr(checks, switch, False)
     return ultralytics.YOLO
+
+
+@contextmanager
+def _process_kept() -> Generator[None]:
+    """Undo what the import of ultralytics does to the process.
+
+    It sets OMP_NUM_THREADS to 1 (PyTorch reads that when it is imported, so it is imported before), OpenCV to one
+    thread, NumPy's printing, and puts its own functions in the place of Pillow's `Image.open`, which would then
+    want the package pi-heif for each file that is no image, of OpenCV's `imread`, `imwrite` and `imshow`, and of
+    `torch.save`.
+    """
+    import cv2
+    import torch
+
+    replaced = [(Image, "open"), (cv2, "imread"), (cv2, "imwrite"), (cv2, "imshow"), (torch, "save")]
+    originals = [(module, name, getattr(module, name)) for module, name in replaced]
+    environment, threads, printing = dict(os.environ), cv2.getNumThreads(), np.get_printoptions()
+    yield
+    for module, name, original in originals:
+        setattr(module, name, original)
+    for name in set(os.environ) - set(environment):
+        del os.environ[name]
+    cv2.setNumThreads(threads)
+    np.set_printoptions(**printing)

@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from forge_resources.errors import ForgeError
 
-class SourceError(RuntimeError):
+
+class SourceError(ForgeError, RuntimeError):
     """A source that cannot be read as it is configured; the message says what to do."""
 
 

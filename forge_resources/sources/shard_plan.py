@@ -18,6 +18,7 @@ from typing import Final
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
+from forge_resources.errors import ForgeError
 from forge_resources.shards import ShardKey
 from forge_resources.sources.base import Member
 
@@ -27,11 +28,11 @@ _LOCK_SECONDS: Final = 600
 _NAMED_IN_ERRORS: Final = 10
 
 
-class ShardPlanError(RuntimeError):
+class ShardPlanError(ForgeError, RuntimeError):
     """A shard plan that cannot be read or extended; the message says what to do."""
 
 
-class UnknownShard(LookupError):
+class UnknownShard(ForgeError, LookupError):
     """A shard that was asked for is not in the plan."""
 
 

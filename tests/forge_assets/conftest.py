@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from forge_assets.tables import SCENES
+from forge_assets.tables import DETECTIONS, RAW_IMAGES, SCENES
 
 SceneBuilder = Callable[..., pl.DataFrame]
 
@@ -43,17 +43,73 @@ def _object(index: int, category: str, box: tuple[float, float, float, float], *
     }
     for prefix in ("", "mirror_"):
         row |= {f"{prefix}x1": x1, f"{prefix}y1": y1, f"{prefix}x2": x2, f"{prefix}y2": y2}
-    unknown = set(evidence) - set(SCENES)
+    unknown = set(evidence) - set(SCENES) - set(DETECTIONS)
     assert not unknown, unknown
     return row | evidence
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_scene() -> SceneBuilder:
     """Build a `scenes` table from (category, box, evidence) triples, boxes in pixels of a 1000 x 1000 photo."""
 
     def build(*objects: tuple[str, tuple[float, float, float, float], dict[str, Any]]) -> pl.DataFrame:
         rows = [_object(index, category, box, **evidence) for index, (category, box, evidence) in enumerate(objects)]
         return pl.DataFrame(rows, schema=dict(SCENES), strict=False)
+
+    return build
+
+
+def _photo(image_id: str, width: int, height: int) -> dict[str, Any]:
+    return {
+        "image_id": image_id,
+        "sha256": "ab" * 32,
+        "width": width,
+        "height": height,
+        "split": "train",
+        "license": "CC-BY-4.0",
+        "is_labeled": False,
+    }
+
+
+@pytest.fixture(scope="session")
+def make_photos() -> Callable[..., pl.DataFrame]:
+    """Build what `scenes` reads of `raw_images`, one row an image id."""
+    columns = ("image_id", "sha256", "width", "height", "split", "license", "is_labeled")
+
+    def build(*image_ids: str, width: int = 1000, height: int = 1000) -> pl.DataFrame:
+        rows = [_photo(image_id, width, height) for image_id in image_ids or ("hand/photo.jpg",)]
+        return pl.DataFrame(rows, schema={name: RAW_IMAGES[name] for name in columns})
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def make_detections() -> SceneBuilder:
+    """Build a `detections` table from (category, box, evidence) triples, found alike in photo and mirror."""
+
+    def build(*objects: tuple[str, tuple[float, float, float, float], dict[str, Any]]) -> pl.DataFrame:
+        rows = [_object(index, category, box, **evidence) for index, (category, box, evidence) in enumerate(objects)]
+        return pl.DataFrame([{name: row.get(name) for name in DETECTIONS} for row in rows], schema=dict(DETECTIONS))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def make_keypoints() -> Callable[..., list[dict[str, float]]]:
+    """Build 17 keypoints of a person whose nose is at (x, y); the rest of the body is not seen.
+
+    `shoulders` is the signed width from the person's right shoulder to the left one, `rise` the height of the nose
+    above them, `eyes` the signed width from the right eye to the left one, all in pixels.
+    """
+
+    def build(
+        x: float = 500, y: float = 300, *, shoulders: float = 120, rise: float = 100, eyes: float = 20, face: float = 0.9,
+        score: float = 0.8,
+    ) -> list[dict[str, float]]:  # fmt: skip
+        points = [{"x": x, "y": y, "score": 0.0}] * 17
+        points[0] = {"x": x, "y": y, "score": face}
+        points[1], points[2] = ({"x": x + side * eyes / 2, "y": y - 10, "score": face} for side in (1, -1))
+        points[5], points[6] = ({"x": x + side * shoulders / 2, "y": y + rise, "score": score} for side in (1, -1))
+        return points
 
     return build

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from forge_assets.tables import RAW_IMAGES
+from forge_resources.images import UnusablePhoto
 from forge_resources.models import batching
 from forge_resources.models.batching import alike, decoded
 
@@ -50,7 +51,7 @@ def test_a_row_that_contradicts_its_photo_is_refused() -> None:
 
 def test_a_broken_photo_is_no_silence() -> None:
     broken = photo_rows((10, 10)).with_columns(image=pl.struct(bytes=pl.lit(b"no image"), path=pl.lit(None, pl.String)))
-    with pytest.raises(OSError, match="cannot identify image"):
+    with pytest.raises(UnusablePhoto, match="not_an_image"):
         list(decoded([broken], 2))
 
 

@@ -95,10 +95,10 @@ class Served(BaseHTTPRequestHandler):
 
     files: dict[str, bytes] = {}  # noqa: RUF012 - the server's own
 
-    def do_HEAD(self) -> None:  # noqa: N802 - named by http.server
+    def do_HEAD(self) -> None:
         self.answer(with_body=False)
 
-    def do_GET(self) -> None:  # noqa: N802 - named by http.server
+    def do_GET(self) -> None:
         self.answer(with_body=True)
 
     def answer(self, *, with_body: bool) -> None:
@@ -154,9 +154,7 @@ def server() -> Iterator[str]:
 
 def point_hub_at(endpoint: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-    monkeypatch.setattr(
-        constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-    )
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
 
 

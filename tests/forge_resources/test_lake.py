@@ -1,0 +1,310 @@
+"""A partition is there whole or not at all, and says what it is and what its gate said of it."""
+
+import signal
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+
+from forge_assets.tables import RAW_IMAGES, SCHEMAS
+from forge_resources.content_hash import content_hash
+from forge_resources.lake import Lake, PartitionMissing, PartitionRefused, Verdict
+from forge_resources.shards import ShardKey
+
+KEY = ShardKey("mine", "s00000")
+OTHER = ShardKey("mine", "s00001")
+SCHEMA = {"name": pl.String(), "number": pl.Int32()}
+OLD = pl.DataFrame({"name": ["old"], "number": [1]}, schema=SCHEMA)
+NEW = pl.DataFrame({"name": ["new", None, ""], "number": [2, 3, None]}, schema=SCHEMA)
+
+
+@pytest.fixture
+def lake(tmp_path):
+    return Lake(tmp_path / "lake")
+
+
+def example(dtype, number):
+    """Some value of any type that tables have."""
+    match dtype:
+        case pl.Struct():
+            return {field.name: example(field.dtype, number) for field in dtype.fields}
+        case pl.Array():
+            return [example(dtype.inner, number)] * dtype.size
+        case pl.List():
+            return [example(dtype.inner, place) for place in range(number)]
+        case pl.Enum():
+            return dtype.categories[number % len(dtype.categories)]
+    if dtype == pl.Binary:
+        return bytes([number, 255])
+    if dtype == pl.Boolean:
+        return bool(number % 2)
+    return f"text {number}" if dtype == pl.String else number
+
+
+def examples(schema, rows):
+    made = [[*(example(dtype, number) for number in range(rows)), None] for dtype in schema.values()]
+    return pl.DataFrame([pl.Series(name, of, dtype=schema[name]) for name, of in zip(schema, made, strict=True)])
+
+
+def files(lake):
+    """Every file under the lake, with its bytes."""
+    return {path.relative_to(lake.root): path.read_bytes() for path in lake.root.rglob("*") if path.is_file()}
+
+
+# --- what goes in comes out
+
+
+@pytest.mark.parametrize("table", SCHEMAS)
+def test_rows_come_back_as_they_were_written(lake, table):
+    rows = examples(SCHEMAS[table], 3)
+    manifest = lake.write(table, KEY, [rows[:1], rows[1:]], SCHEMAS[table])
+    assert lake.scan(table, KEY).collect().equals(rows)
+    assert lake.scan(table, KEY).collect_schema() == pl.Schema(SCHEMAS[table])
+    assert (manifest.rows, manifest.content_hash) == (4, content_hash(rows))
+    batches = list(lake.batches(table, KEY, 3))
+    assert pl.concat(batches).equals(rows)
+    assert max(batch.height for batch in batches) <= 3
+
+
+@pytest.mark.parametrize("table", SCHEMAS)
+def test_a_partition_of_no_rows_keeps_its_columns(lake, table):
+    manifest = lake.write(table, KEY, [], SCHEMAS[table])
+    back = lake.scan(table, KEY).collect()
+    assert back.schema == pl.Schema(SCHEMAS[table])
+    assert (back.height, manifest.rows) == (0, 0)
+    assert manifest.content_hash == content_hash(back)
+    assert list(lake.batches(table, KEY, 10)) == []
+    assert lake.write(table, KEY, back, SCHEMAS[table]) == manifest
+
+
+def test_batches_give_the_columns_asked_for_in_order(lake):
+    lake.write("table", KEY, [NEW[:2], NEW[2:]], SCHEMA)
+    assert pl.concat(lake.batches("table", KEY, 1, ["number"])).equals(NEW.select("number"))
+
+
+def test_batch_sizes_do_not_change_the_content_hash(lake):
+    whole = lake.write("table", KEY, NEW, SCHEMA)
+    assert lake.write("table", KEY, [NEW[:1], NEW[:0], NEW[1:]], SCHEMA) == whole
+
+
+def test_rows_are_cast_to_the_schema_and_other_columns_left_out(lake):
+    loose = pl.DataFrame({"extra": [1.5], "number": [7], "name": ["a"]})
+    lake.write("table", KEY, loose, SCHEMA)
+    assert lake.scan("table", KEY).collect().equals(pl.DataFrame({"name": ["a"], "number": [7]}, schema=SCHEMA))
+
+
+# --- whole or not at all
+
+
+def test_writing_again_replaces_the_rows_and_the_verdict(lake):
+    lake.write("table", KEY, OLD, SCHEMA)
+    lake.write_verdict("table", KEY, passed(lake))
+    lake.write("table", KEY, NEW, SCHEMA)
+    assert lake.scan("table", KEY).collect().equals(NEW)
+    assert lake.verdict("table", KEY) is None
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        pytest.param(pl.DataFrame({"name": ["a"]}), id="a column is missing"),
+        pytest.param(pl.DataFrame({"name": ["a"], "number": ["many"]}), id="a value does not fit"),
+        pytest.param(None, id="the stream breaks"),
+    ],
+)
+def test_a_failing_stream_leaves_the_old_partition_and_no_rubbish(lake, bad):
+    def stream():
+        yield NEW
+        if bad is None:
+            raise RuntimeError("the network went away")
+        yield bad
+
+    lake.write("table", KEY, OLD, SCHEMA)
+    before = files(lake)
+    for key in (KEY, OTHER):
+        with pytest.raises((pl.exceptions.PolarsError, RuntimeError)):
+            lake.write("table", key, stream(), SCHEMA)
+    assert files(lake) == before
+    assert lake.keys("table") == [KEY]
+
+
+KILLED_WRITER = """
+import sys, time
+from pathlib import Path
+import polars as pl
+from forge_resources.lake import Lake
+from forge_resources.shards import ShardKey
+
+def stream():
+    yield pl.DataFrame({"name": ["half"], "number": [0]})
+    print("in the middle", flush=True)
+    time.sleep(3600)
+
+Lake(Path(sys.argv[1])).write("table", ShardKey("mine", "s00000"), stream(), {"name": pl.String(), "number": pl.Int32()})
+"""
+
+
+@pytest.mark.parametrize("before", [None, OLD], ids=["nothing", "an older partition"])
+def test_a_writer_killed_midway_leaves_what_was_there_and_a_second_run_completes(lake, before):
+    if before is not None:
+        lake.write("table", KEY, before, SCHEMA)
+    with subprocess.Popen([sys.executable, "-c", KILLED_WRITER, str(lake.root)], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout.readline() == b"in the middle\n"
+        writer.send_signal(signal.SIGKILL)
+    assert writer.returncode == -signal.SIGKILL
+    if before is None:
+        assert lake.keys("table") == []
+        assert list(lake.root.glob("table/**/*.parquet")) == []
+        with pytest.raises(PartitionMissing):
+            lake.scan("table", KEY)
+    else:
+        assert lake.scan("table", KEY).collect().equals(before)
+    lake.write("table", KEY, NEW, SCHEMA)
+    assert lake.scan("table", KEY).collect().equals(NEW)
+    assert lake.keys("table") == [KEY]
+
+
+# --- manifests and verdicts
+
+
+def passed(lake, outcome="passed", table="table", **failures):
+    manifest = lake.manifest(table, KEY)
+    return Verdict(
+        gate=f"{table}_gate",
+        content_hash=manifest.content_hash,
+        suite_hash="suite",
+        outcome=outcome,
+        rows=manifest.rows,
+        failures=failures,
+    )
+
+
+def test_a_manifest_says_what_the_rows_are_and_what_made_them(lake):
+    counts = {}
+
+    def stream():
+        yield OLD
+        counts["seen"] = 1
+
+    made = {"inputs": {"earlier": "ab"}, "versions": {"code": "1"}}
+    written = lake.write("table", KEY, stream(), SCHEMA, counts=counts, **made)
+    assert lake.manifest("table", KEY) == written
+    assert (written.table, written.source, written.shard, written.rows) == ("table", "mine", "s00000", 1)
+    assert (written.inputs, written.versions, written.counts) == ({"earlier": "ab"}, {"code": "1"}, {"seen": 1})
+
+
+def test_a_verdict_comes_back_as_it_was_given_and_may_be_given_again(lake):
+    lake.write("table", KEY, OLD, SCHEMA)
+    assert lake.verdict("table", KEY) is None
+    for verdict in (passed(lake, "failed", boxes_in_range=3), passed(lake)):
+        lake.write_verdict("table", KEY, verdict)
+        assert lake.verdict("table", KEY) == verdict
+
+
+def test_a_passed_partition_may_be_read(lake):
+    written = lake.write("table", KEY, OLD, SCHEMA)
+    lake.write_verdict("table", KEY, passed(lake))
+    assert lake.require_passed("table", KEY) == written
+
+
+def test_a_partition_that_was_never_made_is_missing_everywhere(lake):
+    for read in (lake.manifest, lake.require_passed, lake.scan):
+        with pytest.raises(PartitionMissing, match=r"table \[mine/s00000\] is not in the lake"):
+            read("table", KEY)
+    with pytest.raises(PartitionMissing):
+        next(lake.batches("table", KEY, 1))
+    assert lake.keys("table") == []
+
+
+def test_rows_that_no_gate_has_judged_are_refused(lake):
+    lake.write("table", KEY, OLD, SCHEMA)
+    with pytest.raises(PartitionRefused, match=r"table \[mine/s00000\] has not been judged.*run the check table_gate"):
+        lake.require_passed("table", KEY)
+
+
+def test_a_verdict_on_other_rows_does_not_count(lake):
+    lake.write("table", KEY, NEW, SCHEMA)
+    stale = passed(lake)
+    lake.write("table", KEY, OLD, SCHEMA)
+    lake.write_verdict("table", KEY, stale)
+    with pytest.raises(PartitionRefused, match="has not been judged by its gate as it lies there now"):
+        lake.require_passed("table", KEY)
+
+
+def test_a_failed_partition_is_refused_by_gate_partition_and_rule(lake):
+    lake.write("table", KEY, OLD, SCHEMA)
+    lake.write_verdict("table", KEY, passed(lake, "failed", boxes_in_range=3, scores=1))
+    with pytest.raises(PartitionRefused) as refusal:
+        lake.require_passed("table", KEY)
+    for part in ("table_gate failed", "mine/s00000", "boxes_in_range", "3", "scores"):
+        assert part in str(refusal.value)
+
+
+def test_a_partition_whose_gate_broke_is_refused(lake):
+    lake.write("table", KEY, OLD, SCHEMA)
+    lake.write_verdict("table", KEY, passed(lake, "broken", scores=0))
+    with pytest.raises(PartitionRefused, match=r"table_gate broke.*mine/s00000"):
+        lake.require_passed("table", KEY)
+
+
+def test_rows_made_of_an_input_that_changed_since_are_refused(lake):
+    earlier = lake.write("earlier", KEY, OLD, SCHEMA)
+    lake.write("table", KEY, OLD, SCHEMA, inputs={"earlier": earlier.content_hash})
+    lake.write_verdict("table", KEY, passed(lake))
+    lake.write("earlier", KEY, OLD, SCHEMA)
+    assert lake.require_passed("table", KEY).inputs == {"earlier": earlier.content_hash}
+    lake.write("earlier", KEY, NEW, SCHEMA)
+    with pytest.raises(PartitionRefused, match=r"table \[mine/s00000\] was made of an older earlier"):
+        lake.require_passed("table", KEY)
+
+
+def test_keys_are_those_written_and_sorted(lake):
+    keys = [ShardKey("b", "s00001"), ShardKey("a", "s00002"), ShardKey("a", "s00000")]
+    for key in keys:
+        lake.write("table", key, OLD, SCHEMA)
+    lake.write("another", KEY, OLD, SCHEMA)
+    assert lake.keys("table") == sorted(keys)
+
+
+# --- readable as it lies
+
+
+@pytest.fixture
+def photos(lake):
+    """Two partitions of `raw_images` that hold one real photo each."""
+    asset = Path(find_spec("ultralytics").submodule_search_locations[0]) / "assets/zidane.jpg"
+    row = examples(RAW_IMAGES, 2)[1:2]
+    for key in (KEY, OTHER):
+        image = pl.struct(pl.lit(asset.read_bytes()).alias("bytes"), pl.lit("zidane.jpg").alias("path"))
+        placed = row.with_columns(image=image, source=pl.lit(key.source), shard=pl.lit(key.shard))
+        lake.write("raw_images", key, placed, RAW_IMAGES)
+    return lake
+
+
+def test_duckdb_reads_the_table_and_its_partitions(photos):
+    found = duckdb.sql(
+        f"select source, shard, split, image.path, labels[1].category from "
+        f"read_parquet('{photos.glob('raw_images')}', hive_partitioning = true) order by shard"
+    ).fetchall()
+    assert found == [("mine", shard, "val", "zidane.jpg", "text 0") for shard in ("s00000", "s00001")]
+
+
+def test_polars_reads_the_table_and_its_partitions(photos):
+    found = pl.scan_parquet(photos.glob("raw_images"), hive_partitioning=True).collect()
+    assert found.schema == pl.Schema(RAW_IMAGES)
+    assert found["shard"].sort().to_list() == ["s00000", "s00001"]
+
+
+def test_datasets_reads_the_table_and_decodes_the_photo(photos, tmp_path):
+    from datasets import Image, load_dataset
+
+    found = load_dataset(
+        "parquet", data_files=photos.glob("raw_images"), split="train", cache_dir=str(tmp_path / "cache")
+    ).cast_column("image", Image())
+    assert sorted(found["shard"]) == ["s00000", "s00001"]
+    assert found[0]["image"].size == (1280, 720)
+    assert found[0]["labels"] == [{name: example(dtype, 0) for name, dtype in RAW_IMAGES["labels"].inner.to_schema().items()}]
