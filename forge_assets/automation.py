@@ -24,7 +24,6 @@ photos_to_pairs = dg.define_asset_job(
     selection=dg.AssetSelection.assets(
         "raw_images", "detections", "depth_maps", "scenes", "candidate_qa", "verified_qa", "rejected_qa"
     ),
-    partitions_def=SHARDS,
     description="All stages and gates of one shard: photos in, verified pairs out.",
 )
 

@@ -138,6 +138,33 @@ def run(
             raise typer.Exit(1)
 
 
+@app.command(epilog="Example: `forge gate raw_images --source photos --shard s00000`")
+def gate(
+    table: Annotated[Stage, typer.Argument(help="Whose gate.")],
+    config: ConfigFile = None,
+    source: Annotated[list[str] | None, typer.Option(help="Only these sources.")] = None,
+    shard: Annotated[list[str] | None, typer.Option(help="Only these shards.")] = None,
+) -> None:
+    """Judge partitions again, without making them again: after a threshold in the configuration has changed."""
+    with _clear_errors():
+        from forge_assets import terminal
+        from forge_assets.runs import chosen_shards, judge_partitions
+        from forge_resources.config import load_config
+        from forge_resources.dagster_resources import ForgeResource
+        from forge_resources.instance import open_instance
+        from forge_resources.lake import Lake
+
+        path = _config_file(config)
+        made = Lake(load_config(path).lake).keys(table.value)
+        keys = chosen_shards([key for key in made if not source or key.source in source], shard)
+        with open_instance(path) as instance:
+            forge = ForgeResource(config_path=str(path))
+            outcomes = terminal.follow(judge_partitions(forge, instance, table.value, keys), len(keys))
+        terminal.say_ended(outcomes, "judged and passed")
+        if not all(outcome.succeeded for outcome in outcomes):
+            raise typer.Exit(1)
+
+
 @app.command(epilog="Examples: `forge audit`; `forge audit drop_reasons`; `forge audit task_balance --layout json`")
 def audit(
     name: Annotated[list[str] | None, typer.Argument(help="Audits to run; default, all.")] = None,
@@ -240,6 +267,29 @@ def doctor(config: ConfigFile = None) -> None:
             raise typer.Exit(1)
 
 
+@app.command(epilog="Example: `forge calibrate --rgbd photos_with_depth --boxes photos_with_labels`")
+def calibrate(
+    config: ConfigFile = None,
+    rgbd: Annotated[
+        Path | None, typer.Option(help="Photos with `index.json` and NAME_gt.npz of measured depth.", file_okay=False)
+    ] = None,
+    boxes: Annotated[
+        Path | None, typer.Option(help="Folder with images/ and labels/ (YOLO text files).", file_okay=False)
+    ] = None,
+) -> None:
+    """Measure precision and yield of verified pairs on photos with known truth, by the configured models."""
+    with _clear_errors():
+        from forge_assets import terminal
+        from forge_assets.calibration.precision import calibrate as measure
+        from forge_resources.config import ConfigError, load_config
+
+        if rgbd is None and boxes is None:
+            raise ConfigError("name photos with known truth: --rgbd DIR, --boxes DIR, or both")
+        with terminal.photo_progress() as hear:
+            table = measure(load_config(_config_file(config)), rgbd, boxes, hear)
+        terminal.console.print(terminal.table_of(table, "verified pairs against the truth, Wilson interval of 95 %"))
+
+
 @app.command(epilog="Example: `forge reconcile`")
 def reconcile(config: ConfigFile = None) -> None:
     """Rebuild the Dagster instance's partition keys from the lake; doing so again changes nothing."""
@@ -252,3 +302,7 @@ def reconcile(config: ConfigFile = None) -> None:
         with open_instance(path) as instance:
             added = rebuild_keys(instance, load_config(path))
         typer.echo(f"{len(added)} partition keys added")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,5 +1,6 @@
 """`forge demo`: the whole pipeline on photos that installed packages carry."""
 
+import logging
 from pathlib import Path
 
 from forge_assets import terminal
@@ -14,7 +15,7 @@ from forge_resources.config import ForgeConfig, SourceConfig, load_config, write
 from forge_resources.dagster_resources import ForgeResource
 from forge_resources.instance import open_instance
 from forge_resources.lake import Lake
-from forge_resources.models.selection import describe
+from forge_resources.models import selection
 from forge_resources.sources.package_photos import copy_photos
 from forge_resources.warehouse import Warehouse
 
@@ -30,8 +31,7 @@ def run_demo(folder: Path) -> bool:
     """
     path = prepare(folder)
     config = load_config(path)
-    for status in describe(config):
-        terminal.console.print(f"{status.role}: [bold]{status.would_use or 'none'}[/] ({status.why})")
+    say_models(config)
     keys = plan_shards(config)
     forge = ForgeResource(config_path=str(path))
     with open_instance(path) as instance:
@@ -42,6 +42,14 @@ def run_demo(folder: Path) -> bool:
     show_results(folder, config)
     terminal.console.print(f"\nLook at it in Dagster: [bold]forge ui --config {path}[/]")
     return all(outcome.succeeded for outcome in outcomes)
+
+
+def say_models(config: ForgeConfig) -> None:
+    """Which networks this machine can have, and why those."""
+    logging.getLogger(selection.__name__).setLevel(logging.ERROR)
+    for status in selection.describe(config):
+        terminal.console.print(f"[bold]{status.role}[/]: {status.would_use or 'none'}", highlight=False)
+        terminal.console.print(f"  {status.why}", style="dim", highlight=False)
 
 
 def prepare(folder: Path) -> Path:

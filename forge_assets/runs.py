@@ -1,6 +1,5 @@
 """Make partitions in this process, on the project's instance, as `forge run` does."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +19,9 @@ STAGES = ("raw_images", "detections", "depth_maps", "scenes", "candidate_qa", "v
 """The partitioned assets, in the order in which data walks."""
 
 _TOGETHER = {"verified_qa": {"verified_qa", "rejected_qa"}, "rejected_qa": {"verified_qa", "rejected_qa"}}
+PARTITION_NAME_TAG = "dagster/partition"
+"""How Dagster marks the partition of a run; a job of checks alone takes its partition by this tag only."""
+
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -81,6 +83,19 @@ def make_partitions(
         yield RunOutcome(key, result.run_id, result.success, tuple(_problems(result)))
 
 
+def judge_partitions(
+    forge: ForgeResource, instance: dg.DagsterInstance, table: str, keys: Sequence[ShardKey]
+) -> Iterator[RunOutcome]:
+    """Run the gate of one table again for each of `keys`, and nothing else; for after a threshold has changed."""
+    gate = dg.define_asset_job(f"judge_{table}", selection=dg.AssetSelection.checks_for_assets(table))
+    job = dg.Definitions.merge(build_definitions(forge), dg.Definitions(jobs=[gate])).resolve_job_def(gate.name)
+    for key in keys:
+        result = job.execute_in_process(
+            instance=instance, raise_on_error=False, run_config=_QUIET, tags={PARTITION_NAME_TAG: str(key)}
+        )
+        yield RunOutcome(key, result.run_id, result.success, tuple(_problems(result)))
+
+
 def make_balance(forge: ForgeResource, instance: dg.DagsterInstance) -> None:
     """Materialise `task_balance` over all partitions there are."""
     dg.materialize([task_balance], instance=instance, resources={"forge": forge}, run_config=_QUIET)
@@ -96,9 +111,3 @@ def _problems(result: dg.ExecuteInProcessResult) -> Iterator[str]:
             cause = error.cause if error is not None and error.cause is not None else error
             if cause is not None and "DagsterAssetCheckFailedError" not in cause.message:
                 yield f"{event.step_key}: {cause.message.strip()}"
-
-
-def quiet_libraries() -> None:
-    """Keep the chatter of libraries off the terminal; warnings and errors still show."""
-    for name in ("dagster", "httpx", "huggingface_hub", "great_expectations"):
-        logging.getLogger(name).setLevel(logging.WARNING)

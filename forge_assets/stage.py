@@ -51,11 +51,14 @@ def shard_of(context: dg.AssetExecutionContext) -> ShardKey:
 
 def progress_of(context: dg.AssetExecutionContext, stage: str, total: int) -> Callable[[int], None]:
     """A callback for photos done: about ten log lines over `total`, and word to whoever listens."""
-    started, every = time.monotonic(), max(total // PROGRESS_LINES, 1)
+    started, tenths = time.monotonic(), 0
 
     def report(done: int) -> None:
+        nonlocal tenths
         announce(stage, done, total)
-        if done and (done % every == 0 or done == total):
+        reached = PROGRESS_LINES * done // max(total, 1)
+        if reached > tenths:
+            tenths = reached
             rate = done / max(time.monotonic() - started, 1e-9)
             context.log.info(f"{done} of {total} photos, {rate:.1f} a second")
 

@@ -1,5 +1,6 @@
 """What `forge` shows in a terminal: tables, progress bars and how runs ended."""
 
+import sys
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 
@@ -8,10 +9,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from forge_assets.progress import heard_by
+from forge_assets.progress import Listener, heard_by
 from forge_assets.runs import RunOutcome
 
-console = Console()
+WIDTH_WITHOUT_TERMINAL = 140
+
+console = Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
+_COLUMNS = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 
 
 def table_of(rows: pl.DataFrame, title: str | None = None) -> Table:
@@ -37,16 +41,17 @@ def _cell(value: object) -> str:
 
 
 @contextmanager
+def photo_progress() -> Generator[Listener]:
+    """A bar over the photos of the stage at work."""
+    with Progress(*_COLUMNS, console=console, transient=True) as progress:
+        photos = progress.add_task("photos", total=None)
+        yield lambda stage, done, in_all: progress.update(photos, description=stage, completed=done, total=in_all)
+
+
+@contextmanager
 def shard_progress(total: int) -> Generator[Progress]:
     """A bar over shards, and one over the photos of the stage at work."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=False) as progress:
+    with Progress(*_COLUMNS, console=console) as progress:
         progress.add_task("shards", total=total)
         photos = progress.add_task("photos", total=None, visible=False)
 
@@ -72,7 +77,7 @@ def follow(outcomes: Iterable[RunOutcome], total: int) -> list[RunOutcome]:
     return ended
 
 
-def say_ended(outcomes: Sequence[RunOutcome]) -> None:
-    """One line on how many partitions were made."""
-    failed = [outcome for outcome in outcomes if not outcome.succeeded]
-    console.print(f"{len(outcomes) - len(failed)} of {len(outcomes)} partitions made")
+def say_ended(outcomes: Sequence[RunOutcome], done: str = "made") -> None:
+    """One line on how many partitions ended well."""
+    well = sum(outcome.succeeded for outcome in outcomes)
+    console.print(f"{well} of {len(outcomes)} partitions {done}")

@@ -4,13 +4,14 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from forge_resources.errors import ForgeError
 
+_Network = TypeVar("_Network", bound="WeightsConfig")
 Share = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["fp32", "fp16", "bf16"]
 
@@ -34,9 +35,9 @@ class _Section(BaseModel):
 class SourceConfig(_Section):
     """A folder of photos, with or without human labels."""
 
-    kind: Literal["image_folder"] = "image_folder"
+    kind: Literal["image_folder"] = Field(default="image_folder", description="What keeps the photos.")
     path: Path = Field(description="Folder of photos, searched at all depths.")
-    labels: Literal["none", "coco", "yolo"] = "none"
+    labels: Literal["none", "coco", "yolo"] = Field(default="none", description="Format of the human labels.")
     labels_path: Path | None = Field(
         default=None,
         description="COCO: the JSON of annotations. YOLO: the folder of .txt files; default, `labels` beside `images`.",
@@ -45,12 +46,12 @@ class SourceConfig(_Section):
         default=None, description="YOLO: data.yaml or a text file with a name a line; default, the 80 classes of COCO."
     )
     shard_size: int = Field(default=2_000, ge=1, description="Photos in a full shard.")
-    license: str = "unknown"
+    license: str = Field(default="unknown", description="Of the photos; it stands in every pair.")
     max_pixels: int = Field(
         default=100_000_000, ge=1, description="Larger photos are rejected before they are decoded."
     )
     min_side: int = Field(default=32, ge=1, description="Photos with a shorter side, in pixels, are rejected.")
-    max_bytes: int = Field(default=100_000_000, ge=1)
+    max_bytes: int = Field(default=100_000_000, ge=1, description="Larger files are rejected before they are read.")
 
 
 class WeightsConfig(_Section):
@@ -60,18 +61,22 @@ class WeightsConfig(_Section):
     `revision`, a file needs `sha256`, except under `auto`.
     """
 
-    weights: str | None = None
+    weights: str | None = Field(
+        default=None, description="Hub id (`org/name`, `org/name/file.pt`), path, or `s3://bucket/key`; none for `auto`."
+    )
     revision: str | None = Field(default=None, description="Commit of the hub repository, 40 hexadecimal digits.")
     sha256: str | None = Field(default=None, description="Of the weight file; of a folder, of its files' hashes.")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, mps: auto takes CUDA where it is there.")
-    precision: Precision = "fp32"
-    batch_size: int = Field(default=16, ge=1)
+    precision: Precision = Field(default="fp32", description="What the network computes in; fp16 needs a GPU.")
+    batch_size: int = Field(default=16, ge=1, description="Photos read and passed to the network at a time.")
 
 
 class DetectorConfig(WeightsConfig):
     """Which network finds objects."""
 
-    backend: Literal["auto", "ultralytics", "transformers", "embedded"] = "auto"
+    backend: Literal["auto", "ultralytics", "transformers", "embedded"] = Field(
+        default="auto", description="What loads the weights."
+    )
     score_floor: Share = Field(default=0.1, description="Weaker boxes are not kept, not even as evidence.")
     iou_threshold: Share = Field(default=0.6, description="Non-maximum suppression, per class.")
     image_size: int = Field(default=640, ge=32, description="Longer side that ultralytics resizes to, in pixels.")
@@ -80,8 +85,10 @@ class DetectorConfig(WeightsConfig):
 class PoseConfig(WeightsConfig):
     """Which network reads people's keypoints."""
 
-    backend: Literal["auto", "ultralytics", "embedded", "none"] = "auto"
-    image_size: int = Field(default=640, ge=32)
+    backend: Literal["auto", "ultralytics", "embedded", "none"] = Field(
+        default="auto", description="What loads the weights; `none`: no pair of the task perspective is asked."
+    )
+    image_size: int = Field(default=640, ge=32, description="Longer side that ultralytics resizes to, in pixels.")
     min_person_score: Share = Field(default=0.3, description="People found with less are not asked for their pose.")
 
 
@@ -89,7 +96,9 @@ class DepthConfig(WeightsConfig):
     """One network that reads depth."""
 
     name: str = Field(default="depth", pattern=r"[a-z0-9_]+", description="Name of the reading in evidence.")
-    backend: Literal["auto", "transformers", "onnx", "none"] = "auto"
+    backend: Literal["auto", "transformers", "onnx", "none"] = Field(
+        default="auto", description="What loads the weights; `none`: this network is not run."
+    )
     kind: Literal["auto", "metric", "relative_inverse", "relative"] = Field(
         default="auto", description="What the network's output means: metres, disparity-like, or depth up to scale."
     )
@@ -105,9 +114,11 @@ class DepthConfig(WeightsConfig):
 class ModelsConfig(_Section):
     """The networks that the pipeline runs."""
 
-    detector: DetectorConfig = DetectorConfig()
-    pose: PoseConfig = PoseConfig()
-    depth: tuple[DepthConfig, ...] = (DepthConfig(),)
+    detector: DetectorConfig = Field(default=DetectorConfig(), description="Finds objects.")
+    pose: PoseConfig = Field(default=PoseConfig(), description="Reads people's keypoints.")
+    depth: tuple[DepthConfig, ...] = Field(
+        default=(DepthConfig(),), description="Read depth, each under a name of its own; `[]`: geometry alone."
+    )
 
 
 class TasksConfig(_Section):
@@ -128,8 +139,8 @@ class VerificationConfig(_Section):
     min_area_share: Share = Field(default=0.002, description="Of the photo, of each object named.")
     max_class_conflict: Share = Field(default=0.5, description="IoU with a box of another class.")
     max_occlusion: Share = Field(default=0.4, description="Near-far: share of a box that one box in front may cover.")
-    count_strict_score: Share = 0.6
-    count_loose_score: Share = 0.15
+    count_strict_score: Share = Field(default=0.6, description="Counting: the higher of the scores counted at.")
+    count_loose_score: Share = Field(default=0.15, description="Counting: the lower one; both counts must agree.")
     unique_loose_score: Share = Field(
         default=0.2, description="A rival of the same class at this score forbids a class name."
     )
@@ -137,12 +148,17 @@ class VerificationConfig(_Section):
     min_depth_separation: float = Field(default=1.0, gt=0, description="Farther one's q10 over nearer one's q90.")
     min_ground_ratio: float = Field(default=1.15, gt=1, description="Ground contact: farther over nearer.")
     min_height_ratio: float = Field(default=1.5, gt=1, description="Class height: farther over nearer.")
+    min_confirming_ratio: float = Field(
+        default=1.1, gt=1, description="Any reading that confirms a network which has its full margin."
+    )
     min_readings: int = Field(default=2, ge=1, description="Independent depth readings that must agree.")
     min_gap: float = Field(
         default=0.02, ge=0, description="Left-right: space between boxes, share of the photo's width."
     )
-    min_center_gap: float = Field(default=0.1, ge=0)
-    min_keypoint_score: Share = 0.35
+    min_center_gap: float = Field(
+        default=0.1, ge=0, description="Left-right: space between centres, share of the photo's width."
+    )
+    min_keypoint_score: Share = Field(default=0.35, description="Perspective: of both of the person's shoulders.")
     min_facing: Share = Field(default=0.4, description="Dead zone around profile view.")
 
 
@@ -157,13 +173,17 @@ class GatesConfig(_Section):
 class ForgeConfig(_Section):
     """The whole configuration."""
 
-    profile: Literal["demo", "production"] = "demo"
-    lake: Path = Path("lake")
-    sources: Mapping[str, SourceConfig] = Field(default_factory=dict)
-    models: ModelsConfig = ModelsConfig()
-    tasks: TasksConfig = TasksConfig()
-    verification: VerificationConfig = VerificationConfig()
-    gates: GatesConfig = GatesConfig()
+    profile: Literal["demo", "production"] = Field(
+        default="demo", description="`production` refuses the backend `auto`: every network is named and pinned."
+    )
+    lake: Path = Field(default=Path("lake"), description="Folder of the tables.")
+    sources: Mapping[str, SourceConfig] = Field(
+        default_factory=dict, description="By name: lower-case letters, digits and underscores."
+    )
+    models: ModelsConfig = Field(default=ModelsConfig(), description="Networks.")
+    tasks: TasksConfig = Field(default=TasksConfig(), description="Candidates.")
+    verification: VerificationConfig = Field(default=VerificationConfig(), description="Thresholds of the rules.")
+    gates: GatesConfig = Field(default=GatesConfig(), description="Thresholds of the gates.")
     quotas: Mapping[str, float] = Field(
         default_factory=lambda: {
             "grounding": 0.347,
@@ -254,4 +274,19 @@ def _anchored(config: ForgeConfig, folder: Path) -> ForgeConfig:
         )
         for name, source in config.sources.items()
     }
-    return config.model_copy(update={"lake": anchor(config.lake), "sources": sources})
+    return config.model_copy(
+        update={"lake": anchor(config.lake), "sources": sources, "models": _anchored_models(config.models, folder)}
+    )
+
+
+def _anchored_models(models: ModelsConfig, folder: Path) -> ModelsConfig:
+    """Weights written as a path (`./x`, `../x`, `~/x`) start at the configuration's folder; other names are hub ids."""
+
+    def anchor(network: _Network) -> _Network:
+        if network.weights is None or not network.weights.startswith((".", "~")):
+            return network
+        return network.model_copy(update={"weights": str(folder / Path(network.weights).expanduser())})
+
+    return ModelsConfig(
+        detector=anchor(models.detector), pose=anchor(models.pose), depth=tuple(anchor(depth) for depth in models.depth)
+    )

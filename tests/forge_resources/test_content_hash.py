@@ -1,7 +1,8 @@
 """The hash follows the values and their order, and nothing else."""
 
-import datetime
+import datetime as dt
 import decimal
+from itertools import pairwise
 
 import polars as pl
 import pytest
@@ -56,12 +57,12 @@ def table(of_rows):
     )
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(rows, max_size=5), st.lists(st.integers(0, 5), max_size=3))
 def test_batches_and_chunks_do_not_matter(of_rows, cuts):
     whole = table(of_rows)
     edges = sorted({0, whole.height, *(min(cut, whole.height) for cut in cuts)})
-    parts = [whole[start:stop] for start, stop in zip(edges, edges[1:], strict=False)] or [whole]
+    parts = [whole[start:stop] for start, stop in pairwise(edges)] or [whole]
     running = ContentHash()
     for part in parts:
         running.update(part)
@@ -69,7 +70,7 @@ def test_batches_and_chunks_do_not_matter(of_rows, cuts):
     assert content_hash(pl.concat(parts, rechunk=False)) == content_hash(whole)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(rows, min_size=1, max_size=3), st.data())
 def test_every_value_matters(of_rows, data):
     place = data.draw(st.integers(0, len(of_rows) - 1))
@@ -80,7 +81,7 @@ def test_every_value_matters(of_rows, data):
     assert (content_hash(table(changed)) == content_hash(table(of_rows))) == (changed == of_rows)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(rows, max_size=4), st.randoms(use_true_random=False))
 def test_order_of_rows_matters_and_order_of_columns_does_not(of_rows, random):
     shuffled = random.sample(of_rows, len(of_rows))
@@ -124,7 +125,7 @@ def test_a_slice_hashes_like_a_table_of_its_own():
     assert content_hash(whole[1:]) == content_hash(again)
 
 
-@pytest.mark.parametrize("value", [datetime.date(2024, 1, 1), decimal.Decimal("1.5"), datetime.timedelta(1)])
+@pytest.mark.parametrize("value", [dt.date(2024, 1, 1), decimal.Decimal("1.5"), dt.timedelta(1)])
 def test_types_that_tables_do_not_use_are_refused(value):
     with pytest.raises(TypeError, match="column a: no content hash"):
         content_hash(pl.DataFrame({"a": [value]}))
@@ -142,4 +143,4 @@ def test_the_digest_of_a_fixed_table_never_changes():
         ]
     )  # fmt: skip
     assert content_hash(fixed) == "28f4fa8e0d9136bf4297f6f34235a80a"
-    assert content_hash(fixed.clear()) == "EMPTY"
+    assert content_hash(fixed.clear()) == "4652b2e2c174916eec08ac17a64bc08b"

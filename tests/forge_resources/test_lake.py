@@ -38,11 +38,9 @@ def example(dtype, number):
             return [example(dtype.inner, place) for place in range(number)]
         case pl.Enum():
             return dtype.categories[number % len(dtype.categories)]
-    if dtype == pl.Binary:
-        return bytes([number, 255])
-    if dtype == pl.Boolean:
-        return bool(number % 2)
-    return f"text {number}" if dtype == pl.String else number
+        case _:
+            plain = {pl.Binary(): bytes([number, 255]), pl.Boolean(): bool(number % 2), pl.String(): f"text {number}"}
+            return plain.get(dtype, number)
 
 
 def examples(schema, rows):
@@ -144,7 +142,8 @@ def stream():
     print("in the middle", flush=True)
     time.sleep(3600)
 
-Lake(Path(sys.argv[1])).write("table", ShardKey("mine", "s00000"), stream(), {"name": pl.String(), "number": pl.Int32()})
+schema = {"name": pl.String(), "number": pl.Int32()}
+Lake(Path(sys.argv[1])).write("table", ShardKey("mine", "s00000"), stream(), schema)
 """
 
 
@@ -307,4 +306,6 @@ def test_datasets_reads_the_table_and_decodes_the_photo(photos, tmp_path):
     ).cast_column("image", Image())
     assert sorted(found["shard"]) == ["s00000", "s00001"]
     assert found[0]["image"].size == (1280, 720)
-    assert found[0]["labels"] == [{name: example(dtype, 0) for name, dtype in RAW_IMAGES["labels"].inner.to_schema().items()}]
+    assert found[0]["labels"] == [
+        {name: example(dtype, 0) for name, dtype in RAW_IMAGES["labels"].inner.to_schema().items()}
+    ]

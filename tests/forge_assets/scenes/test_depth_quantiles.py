@@ -17,7 +17,8 @@ def depth_map():
     def of(depth, **values):
         stored = encode_depth(depth)
         row = dict.fromkeys(DEPTH_MAPS) | {
-            "image_id": "hand/photo.jpg", "reading": "net", "mirrored": False, "kind": "metric", "depth_model": "test:net",
+            "image_id": "hand/photo.jpg", "reading": "net", "mirrored": False, "kind": "metric",
+            "depth_model": "test:net",
             "width": stored.width, "height": stored.height, "near": stored.near, "far": stored.far, "png": stored.png,
         }  # fmt: skip
         return pl.DataFrame([row | values], schema=dict(DEPTH_MAPS))

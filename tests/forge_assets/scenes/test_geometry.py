@@ -31,7 +31,9 @@ def depths(look):
 
     def of(category, box, **evidence):
         row = look((category, box, evidence)).row(0, named=True)
-        return tuple(row[name] for name in ("ground_depth", "height_depth", "mirror_ground_depth", "mirror_height_depth"))
+        return tuple(
+            row[name] for name in ("ground_depth", "height_depth", "mirror_ground_depth", "mirror_height_depth")
+        )
 
     return of
 

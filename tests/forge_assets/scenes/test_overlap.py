@@ -61,15 +61,20 @@ def test_boxes_of_one_class_are_no_rivals(found):
 
 
 @pytest.mark.parametrize(
-    ("rival", "conflict"),
+    ("score", "rival", "conflict"),
     [
-        ({"score": 0.25}, 1.0),
-        ({"score": 0.24}, None),
-        ({"score": None, "origin": "human"}, 1.0),
+        (0.5, {"score": 0.25}, 1.0),
+        (0.9, {"score": 0.45}, 1.0),
+        (0.9, {"score": 0.44}, None),  # less than half as sure as the box itself
+        (0.3, {"score": 0.25}, 1.0),
+        (0.3, {"score": 0.24}, None),  # unsure, however unsure the box itself is
+        (0.9, {"score": None, "origin": "human"}, 1.0),
+        (None, {"score": 0.5}, 1.0),  # a human box that no detection matches is sure
+        (None, {"score": 0.49}, None),
     ],
 )
-def test_a_weak_rival_puts_nothing_into_doubt_but_a_human_one_does(found, rival, conflict):
-    assert found(("dog", BACK, {}), ("cat", BACK, rival))[0] == (0, 1.0, None, conflict)
+def test_a_weak_rival_puts_nothing_into_doubt_but_a_human_one_does(found, score, rival, conflict):
+    assert found(("dog", BACK, {"score": score}), ("cat", BACK, rival))[0] == (0, 1.0, None, conflict)
 
 
 def test_boxes_of_other_photos_do_not_matter(found):

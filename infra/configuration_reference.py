@@ -1,0 +1,157 @@
+"""Write docs/configuration.md anew from the models in forge_resources/config.py.
+
+Run `python infra/configuration_reference.py > docs/configuration.md` after a field has changed.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import PurePath
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from forge_resources.config import (
+    DEFAULT_FILE,
+    ENVIRONMENT_VARIABLE,
+    DepthConfig,
+    DetectorConfig,
+    ForgeConfig,
+    GatesConfig,
+    ModelsConfig,
+    PoseConfig,
+    SourceConfig,
+    TasksConfig,
+    VerificationConfig,
+)
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "The file": ForgeConfig,
+    "sources.NAME": SourceConfig,
+    "models": ModelsConfig,
+    "models.detector": DetectorConfig,
+    "models.pose": PoseConfig,
+    "models.depth[]": DepthConfig,
+    "tasks": TasksConfig,
+    "verification": VerificationConfig,
+    "gates": GatesConfig,
+}
+
+OPENING = f"""# Configuration
+
+One YAML file holds all settings: the one that `--config` names, else the one that `{ENVIRONMENT_VARIABLE}` names,
+else `{DEFAULT_FILE}` in the working folder. Relative paths in it start at its own folder. Unknown fields are refused.
+
+This page is generated: `python infra/configuration_reference.py > docs/configuration.md`.
+Sections whose fields all have defaults may be left out. `forge init` writes the rest.
+The rules that `verification` sets are described in [tasks and verification](tasks-and-verification.md), the weights
+in [models and licences](models-and-licences.md).
+
+```yaml
+profile: production
+lake: lake
+sources:
+  photos:
+    path: photos
+    license: CC-BY-4.0
+models:
+  detector:
+    backend: transformers
+    weights: PekingU/rtdetr_r18vd
+    revision: "0000000000000000000000000000000000000000" # the commit that you mean
+  pose:
+    backend: none
+  depth:
+    - name: indoor
+      backend: onnx
+      weights: ./weights/depth.onnx
+      sha256: "0000000000000000000000000000000000000000000000000000000000000000" # of the file that you mean
+      kind: relative_inverse
+      input_size: [518, 518]
+verification:
+  min_score: 0.6
+```
+"""
+
+_SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+_NAMES = {str: "text", int: "integer", float: "number", bool: "true or false"}
+
+
+def type_text(annotation: Any) -> str:  # noqa: ANN401 - whatever a type annotation may be
+    """A type as a reader of YAML knows it."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        return " or ".join(type_text(argument) for argument in arguments if argument is not NoneType)
+    if origin is Literal:
+        return ", ".join(f"`{value}`" for value in arguments)
+    if origin is tuple:
+        if arguments[-1] is Ellipsis:
+            return f"list of {type_text(arguments[0])}"
+        return f"[{', '.join(type_text(argument) for argument in arguments)}]"
+    if isinstance(origin, type) and issubclass(origin, dict) or len(arguments) == 2:  # noqa: PLR2004 - key, value
+        return f"map of {type_text(arguments[1])}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "section"
+    if isinstance(annotation, type) and issubclass(annotation, PurePath):
+        return "path"
+    return _NAMES[annotation]
+
+
+def bounds_text(field: FieldInfo) -> str:
+    """The values that a field takes, where not all of its type: `≥ 0, ≤ 1`."""
+    bounds = [
+        f"{sign} {getattr(constraint, name):,}"
+        for constraint in field.metadata
+        for name, sign in _SIGNS.items()
+        if hasattr(constraint, name)
+    ]
+    patterns = [f"`{constraint.pattern}`" for constraint in field.metadata if getattr(constraint, "pattern", None)]
+    return ", ".join(bounds + patterns)
+
+
+def default_text(field: FieldInfo) -> str:
+    """A default as YAML would say it."""
+    if field.is_required():
+        return "required"
+    default = field.get_default(call_default_factory=True)
+    match default:
+        case None:
+            return "none"
+        case BaseModel() | tuple():
+            return "see below"
+        case dict():
+            return ", ".join(f"`{name}: {value}`" for name, value in default.items()) or "none"
+        case int() | float():
+            return f"`{default}`"
+        case _:
+            return f"`{default}`"
+
+
+def rows(model: type[BaseModel]) -> Iterator[str]:
+    """A line of the table for each field."""
+    for name, field in model.model_fields.items():
+        bounds = bounds_text(field)
+        kind = type_text(field.annotation) + (f", {bounds}" if bounds else "")
+        cells = (f"`{name}`", kind, default_text(field), field.description or "")
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def summary(model: type[BaseModel]) -> str:
+    """The first paragraphs of a model's docstring, their lines joined."""
+    paragraphs = (model.__doc__ or "").strip().split("\n\n")
+    return "\n\n".join(" ".join(line.strip() for line in paragraph.splitlines()) for paragraph in paragraphs)
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [OPENING]
+    for title, model in SECTIONS.items():
+        heading = title if title == "The file" else f"`{title}`"
+        table = ["| Field | Type | Default | Meaning |", "|---|---|---|---|", *rows(model)]
+        parts.append("\n".join([f"## {heading}", "", summary(model), "", *table, ""]))
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

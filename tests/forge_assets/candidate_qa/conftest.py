@@ -1,0 +1,55 @@
+"""Questions of hand-made scenes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+import pytest
+
+from forge_assets.candidate_qa.generate import candidates
+from forge_resources.config import ForgeConfig
+
+
+@pytest.fixture(scope="session")
+def ask(make_scene) -> Callable[..., list[dict[str, Any]]]:
+    """Candidates of one task about a scene of (category, box, evidence) triples, as rows."""
+
+    def of(task: str, *objects: tuple[str, tuple[float, ...], dict[str, Any]], **tasks: Any) -> list[dict[str, Any]]:
+        config = ForgeConfig(tasks=tasks)
+        return candidates(make_scene(*objects), config).filter(pl.col("task") == task).rows(named=True)
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def street(make_scene) -> pl.DataFrame:
+    """400 photos of one street with a person, a dog, a cat and two chairs; only their content differs."""
+
+    def depth(metres: float) -> dict[str, float]:
+        return {
+            f"{mirror}{kind}_depth": metres for mirror in ("", "mirror_") for kind in ("ground", "height")
+        }  # fmt: skip
+
+    def of_photo(number: int, **evidence: Any) -> dict[str, Any]:
+        return {"image_id": f"hand/{number:03d}.jpg", "image_sha256": f"{number:064x}", **evidence}
+
+    turned = {"facing": 0.9, "mirror_facing": 0.9, "facing_score": 0.8}
+    return make_scene(
+        *(
+            (category, box, of_photo(number, **evidence))
+            for number in range(400)
+            for category, box, evidence in (
+                ("person", (450, 200, 550, 800), turned | depth(3)),
+                ("dog", (100, 600, 300, 800), depth(6)),
+                ("cat", (700, 600, 900, 800), depth(9)),
+                ("chair", (320, 500, 420, 700), depth(12)),
+                ("chair", (580, 500, 680, 700), depth(15)),
+            )
+        )
+    )
+
+
+@pytest.fixture(scope="session")
+def street_pairs(street) -> pl.DataFrame:
+    """All candidates about the street."""
+    return candidates(street, ForgeConfig())
