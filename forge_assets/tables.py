@@ -51,6 +51,7 @@ RAW_IMAGES: Final[Schema] = {
     "split": Split,
     "is_labeled": pl.Boolean(),  # a human labelled this photo, perhaps with no object
     "labels": pl.List(LABEL),
+    "labels_dropped": pl.Int32(),  # labels of this photo that could not be used; each is a reject row
 }
 
 REJECTED_IMAGES: Final[Schema] = {
@@ -126,6 +127,7 @@ SCENES: Final[Schema] = {
     "split": Split,
     "license": pl.String(),
     "is_labeled": pl.Boolean(),
+    "labels_dropped": pl.Int32(),
     "area_share": pl.Float64(),  # of the photo, 0-1
     "is_truncated": pl.Boolean(),  # the box reaches the photo's edge
     "overlap": pl.Float64(),  # largest share of this box that one other box covers, 0-1

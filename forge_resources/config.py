@@ -62,7 +62,8 @@ class WeightsConfig(_Section):
     """
 
     weights: str | None = Field(
-        default=None, description="Hub id (`org/name`, `org/name/file.pt`), path, or `s3://bucket/key`; none for `auto`."
+        default=None,
+        description="Hub id (`org/name`, `org/name/file.pt`), path, or `s3://bucket/key`; none for `auto`, `embedded`.",
     )
     revision: str | None = Field(default=None, description="Commit of the hub repository, 40 hexadecimal digits.")
     sha256: str | None = Field(default=None, description="Of the weight file; of a folder, of its files' hashes.")

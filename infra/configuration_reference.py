@@ -4,7 +4,7 @@ Run `python infra/configuration_reference.py > docs/configuration.md` after a fi
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -75,27 +75,29 @@ verification:
 """
 
 _SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-_NAMES = {str: "text", int: "integer", float: "number", bool: "true or false"}
+_MORE = "..."
+_NAMES: dict[Any, str] = {str: "text", int: "integer", float: "number", bool: "true or false", Ellipsis: _MORE}
 
 
 def type_text(annotation: Any) -> str:  # noqa: ANN401 - whatever a type annotation may be
     """A type as a reader of YAML knows it."""
     origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin in (Union, UnionType):
-        return " or ".join(type_text(argument) for argument in arguments if argument is not NoneType)
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in arguments)
-    if origin is tuple:
-        if arguments[-1] is Ellipsis:
-            return f"list of {type_text(arguments[0])}"
-        return f"[{', '.join(type_text(argument) for argument in arguments)}]"
-    if isinstance(origin, type) and issubclass(origin, dict) or len(arguments) == 2:  # noqa: PLR2004 - key, value
-        return f"map of {type_text(arguments[1])}"
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return "section"
-    if isinstance(annotation, type) and issubclass(annotation, PurePath):
-        return "path"
+    if origin is not None:
+        return _generic_text(origin, [type_text(argument) for argument in arguments if argument is not NoneType])
+    for base, text in ((BaseModel, "section"), (PurePath, "path")):
+        if isinstance(annotation, type) and issubclass(annotation, base):
+            return text
     return _NAMES[annotation]
+
+
+def _generic_text(origin: Any, arguments: list[str]) -> str:  # noqa: ANN401 - whatever has arguments
+    if origin in (Union, UnionType):
+        return " or ".join(arguments)
+    if origin is Mapping:
+        return f"map of {arguments[1]}"
+    return f"list of {arguments[0]}" if arguments[-1] == _MORE else f"[{', '.join(arguments)}]"
 
 
 def bounds_text(field: FieldInfo) -> str:
@@ -122,8 +124,6 @@ def default_text(field: FieldInfo) -> str:
             return "see below"
         case dict():
             return ", ".join(f"`{name}: {value}`" for name, value in default.items()) or "none"
-        case int() | float():
-            return f"`{default}`"
         case _:
             return f"`{default}`"
 

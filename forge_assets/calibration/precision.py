@@ -139,7 +139,7 @@ def _pipeline(config: ForgeConfig, source: SourceConfig, progress: Progress | No
             "raw_images", key, raw_images(key, members, photos, source, val_share=0, rejects=rejects), RAW_IMAGES
         )
         rows = lake.scan("raw_images", key).drop("image").collect()
-        unlabeled = rows.with_columns(is_labeled=pl.lit(value=False))
+        unlabeled = rows.with_columns(is_labeled=pl.lit(value=False), labels_dropped=pl.lit(0))
         models = config.models
         objects = pl.concat(
             detections(

@@ -18,7 +18,8 @@ def _counts(scenes: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
     """Objects per photo and category, counted strictly, loosely, in the mirror, and as possible rivals.
 
     In a labelled photo the human boxes count, and a detector's box only where it contradicts them: it is
-    sure, and no human box of its class matches it. A crowd counts as several.
+    sure, and no human box of its class matches it. A crowd counts as several; a human label that could not be
+    used may have been of any class, so it counts as one more that there may be.
     """
     rules = config.verification
     human, detected = pl.col("origin") == "human", pl.col("origin") == "detector"
@@ -32,16 +33,17 @@ def _counts(scenes: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
         return of.sum().cast(pl.Int32)
 
     certain = number(person_counted)
+    unsure = 2 * number(crowd) + pl.col("labels_dropped").first().fill_null(0)
     return scenes.group_by("image_id", "category").agg(
         count_strict=certain + number(found & (pl.col("score") >= rules.count_strict_score)),
         count_loose=certain
-        + 2 * number(crowd)
+        + unsure
         + number(found & (pl.col("score") >= rules.count_loose_score))
         + number(unmatched & (pl.col("score") >= rules.min_score)),
         count_mirror=certain
         + number(found & (pl.col("score") >= rules.count_strict_score) & (pl.col("mirror_score") >= rules.min_score)),
         same_category=certain
-        + 2 * number(crowd)
+        + unsure
         + number(found & (pl.col("score") >= rules.unique_loose_score))
         + number(unmatched & (pl.col("score") >= rules.unique_loose_score)),
     )

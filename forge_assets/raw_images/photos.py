@@ -207,6 +207,7 @@ def _frame(key: ShardKey, photos: Sequence[_Photo], license_name: str, val_share
             "license": license_name,
             "split": split_of(photo.sha256, val_share),
             "is_labeled": photo.labels.is_labeled,
+            "labels_dropped": len(photo.labels.problems),
             "labels": [dataclasses.asdict(label) for label in photo.labels.labels],
         }
         for photo in photos

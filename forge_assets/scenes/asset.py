@@ -16,7 +16,7 @@ from forge_assets.tables import SCENES
 from forge_resources.dagster_resources import ForgeResource
 
 MAPS_AT_ONCE = 32
-_PHOTO_COLUMNS = ("image_id", "sha256", "width", "height", "split", "license", "is_labeled")
+_PHOTO_COLUMNS = ("image_id", "sha256", "width", "height", "split", "license", "is_labeled", "labels_dropped")
 
 
 @stage_asset(

@@ -17,7 +17,7 @@ def scenes(photos: pl.DataFrame, detections: pl.DataFrame, depths: pl.DataFrame)
     """Join what is known of each object.
 
     Args:
-        photos: image_id, sha256, width, height, split, license, is_labeled of `raw_images`.
+        photos: image_id, sha256, width, height, split, license, is_labeled, labels_dropped of `raw_images`.
         detections: rows of `detections`.
         depths: rows of `depth_quantiles.object_depths`; empty where no network reads depth.
 
@@ -30,6 +30,7 @@ def scenes(photos: pl.DataFrame, detections: pl.DataFrame, depths: pl.DataFrame)
             "split",
             "license",
             "is_labeled",
+            "labels_dropped",
             image_sha256="sha256",
             image_width="width",
             image_height="height",

@@ -108,10 +108,14 @@ def test_a_gate_run_again_alone_after_a_threshold_changed_lets_the_partition_thr
 
 def test_a_shard_in_which_nothing_is_found_is_valid_and_yields_no_pairs(new_project: NewProject) -> None:
     project = new_project("brick.png", "grass.png")
-    project.configure(models={"detector": {"backend": "embedded", "score_floor": 0.95}, "pose": {"backend": "none"}, "depth": []})
+    project.configure(
+        models={"detector": {"backend": "embedded", "score_floor": 0.95}, "pose": {"backend": "none"}, "depth": []}
+    )
     (outcome,) = project.make(project.plan())
     assert outcome.succeeded, outcome.problems
-    assert {table: project.lake.manifest(table, FIRST).rows for table in ("raw_images", "detections", "verified_qa")} == {
+    assert {
+        table: project.lake.manifest(table, FIRST).rows for table in ("raw_images", "detections", "verified_qa")
+    } == {
         "raw_images": 2,
         "detections": 0,
         "verified_qa": 0,

@@ -42,7 +42,8 @@ def test_shards_of_a_source_sort_by_number():
     "text",
     [
         "", "/", "coco", "coco/", "/s00001", "coco/00001", "coco/s0001", "coco/s00001 ", "coco/s00001\n", "Coco/s00001",
-        "coco/s00001/s00001", "co co/s00001", "../s00001", "coco/s-0001", "coco/s\u0660\u0660\u0660\u0660\u0661", "cöco/s00001", "coco|s00001",
+        "coco/s00001/s00001", "co co/s00001", "../s00001", "coco/s-0001",
+        "coco/s\u0660\u0660\u0660\u0660\u0661", "cöco/s00001", "coco|s00001",
     ],
 )  # fmt: skip
 def test_other_texts_are_refused_by_name(text):
