@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from forge_resources.errors import ForgeError
 
@@ -15,6 +15,7 @@ _Network = TypeVar("_Network", bound="WeightsConfig")
 Share = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["fp32", "fp16", "bf16"]
 
+GEOMETRY_READINGS = ("ground_contact", "class_height")
 ENVIRONMENT_VARIABLE = "FORGE_CONFIG"
 DEFAULT_FILE = Path("forge.yaml")
 
@@ -96,7 +97,7 @@ class PoseConfig(WeightsConfig):
 class DepthConfig(WeightsConfig):
     """One network that reads depth."""
 
-    name: str = Field(default="depth", pattern=r"[a-z0-9_]+", description="Name of the reading in evidence.")
+    name: str = Field(default="depth", pattern=r"^[a-z0-9_]+$", description="Name of the reading in evidence.")
     backend: Literal["auto", "transformers", "onnx", "none"] = Field(
         default="auto", description="What loads the weights; `none`: this network is not run."
     )
@@ -110,6 +111,13 @@ class DepthConfig(WeightsConfig):
         default="unit", description="ONNX: 0-1 RGB, or that normalised by ImageNet's mean and deviation."
     )
     stored_side: int = Field(default=256, ge=16, description="Longer side of a stored map, in pixels.")
+
+    @field_validator("name")
+    @classmethod
+    def _is_not_a_reading_of_geometry(cls, name: str) -> str:
+        if name in GEOMETRY_READINGS:
+            raise ValueError(f"{name} is what geometry calls its own reading: name the network otherwise")
+        return name
 
 
 class ModelsConfig(_Section):
@@ -127,7 +135,7 @@ class TasksConfig(_Section):
 
     min_candidate_score: Share = Field(default=0.3, description="Detector's score from which an object is asked about.")
     max_objects: int = Field(default=24, ge=2, description="Of one photo, the surest ones, that pairs are made of.")
-    max_pairs_per_task: int = Field(default=12, ge=1, description="Of one photo and task; chosen by hash.")
+    max_pairs_per_task: int = Field(default=12, ge=1, description="Of one photo and task; those of the surest objects.")
     counting_max: int = Field(default=20, ge=1, description="Larger counts are not asked.")
     val_share: Share = Field(default=0.02, description="Share of photos, by content, in the split `val`.")
 

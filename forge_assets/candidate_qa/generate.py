@@ -48,11 +48,13 @@ def candidates(scenes: pl.DataFrame, config: ForgeConfig) -> pl.DataFrame:
 
 
 def _chosen(task: str, draft: pl.LazyFrame, most: int) -> pl.LazyFrame:
-    """Of one photo at most `most` drafts, those of the surest objects; equals in the order of their seeds."""
+    """Of one photo at most `most` drafts: of unique classes, then of the surest objects, then by their seeds."""
+    named_by_class = "e_same_category" in draft.collect_schema().names()
+    is_ambiguous = pl.col("e_same_category") > 1 if named_by_class else pl.lit(value=False)
     sureness = -pl.col("e_scores").list.min()
     return draft.with_columns(
         seed=blake3("image_sha256", pl.lit(task), pl.col("object_ids").list.join(",")), task=pl.lit(task)
-    ).filter(pl.struct(sureness, "seed").rank("ordinal").over("image_id") <= most)
+    ).filter(pl.struct(is_ambiguous.alias("is_ambiguous"), sureness, "seed").rank("ordinal").over("image_id") <= most)
 
 
 def _finished(task: str, draft: pl.LazyFrame, images: pl.LazyFrame) -> pl.LazyFrame:

@@ -18,6 +18,8 @@ from forge_resources.sources.base import LabelReader, Member, PhotoLabels, Photo
 
 BATCH_PHOTOS: Final = 64
 BATCH_BYTES: Final = 64_000_000
+HARMLESS_LABEL_RULE: Final = "label_duplicate"
+"""What it drops stands in the photo's labels once more."""
 _THREADS: Final = 4
 _AHEAD_PHOTOS: Final = 16
 _AHEAD_BYTES: Final = 64_000_000
@@ -207,7 +209,7 @@ def _frame(key: ShardKey, photos: Sequence[_Photo], license_name: str, val_share
             "license": license_name,
             "split": split_of(photo.sha256, val_share),
             "is_labeled": photo.labels.is_labeled,
-            "labels_dropped": len(photo.labels.problems),
+            "labels_dropped": sum(problem.rule != HARMLESS_LABEL_RULE for problem in photo.labels.problems),
             "labels": [dataclasses.asdict(label) for label in photo.labels.labels],
         }
         for photo in photos

@@ -37,9 +37,10 @@ def facing(column: str) -> pl.Expr:
     shoulders_y = (_point(points, LEFT_SHOULDER, "y") + _point(points, RIGHT_SHOULDER, "y")) / 2
     rise = shoulders_y - _point(points, NOSE, "y")
     turn = (width / (FRONTAL_SHOULDERS * rise)).clip(-1, 1)
-    face = pl.min_horizontal(*(_point(points, index, "score") for index in (NOSE, LEFT_EYE, RIGHT_EYE)))
+    face = [_point(points, index, "score") for index in (NOSE, LEFT_EYE, RIGHT_EYE)]
     eyes_in_order = _point(points, LEFT_EYE, "x") > _point(points, RIGHT_EYE, "x")
-    agrees = pl.when(turn > 0).then((face >= FACE_SEEN) & eyes_in_order).otherwise(face < FACE_HIDDEN)
+    face_seen, face_hidden = pl.min_horizontal(face) >= FACE_SEEN, pl.max_horizontal(face) < FACE_HIDDEN
+    agrees = pl.when(turn > 0).then(face_seen & eyes_in_order).otherwise(face_hidden)
     return pl.when((rise > 0) & agrees).then(turn)
 
 

@@ -13,6 +13,8 @@ from importlib import resources
 
 import polars as pl
 
+from forge_resources.config import GEOMETRY_READINGS
+
 FOCAL_SHARE = 0.9
 HORIZON_SHARE = 0.5
 MIN_BELOW_HORIZON = 0.05
@@ -23,8 +25,7 @@ EDGE_SHARE = 0.01
 MAX_OCCLUSION = 0.3
 """Share of a box that a box in front may cover before its lower edge or its height cannot be trusted."""
 
-GROUND_CONTACT = "ground_contact"
-CLASS_HEIGHT = "class_height"
+GROUND_CONTACT, CLASS_HEIGHT = GEOMETRY_READINGS
 
 
 @cache

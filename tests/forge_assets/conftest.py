@@ -32,6 +32,7 @@ def _object(index: int, category: str, box: tuple[float, float, float, float], *
         "split": "train",
         "license": "CC-BY-4.0",
         "is_labeled": False,
+        "labels_dropped": 0,
         "area_share": (x2 - x1) * (y2 - y1) / 1e6,
         "is_truncated": False,
         "overlap": 0.0,
@@ -68,17 +69,17 @@ def _photo(image_id: str, width: int, height: int) -> dict[str, Any]:
         "split": "train",
         "license": "CC-BY-4.0",
         "is_labeled": False,
+        "labels_dropped": 0,
     }
 
 
 @pytest.fixture(scope="session")
 def make_photos() -> Callable[..., pl.DataFrame]:
     """Build what `scenes` reads of `raw_images`, one row an image id."""
-    columns = ("image_id", "sha256", "width", "height", "split", "license", "is_labeled")
 
     def build(*image_ids: str, width: int = 1000, height: int = 1000) -> pl.DataFrame:
         rows = [_photo(image_id, width, height) for image_id in image_ids or ("hand/photo.jpg",)]
-        return pl.DataFrame(rows, schema={name: RAW_IMAGES[name] for name in columns})
+        return pl.DataFrame(rows, schema={name: RAW_IMAGES[name] for name in rows[0]})
 
     return build
 

@@ -6,7 +6,6 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-import duckdb
 import polars as pl
 import pytest
 
@@ -285,6 +284,8 @@ def photos(lake):
 
 
 def test_duckdb_reads_the_table_and_its_partitions(photos):
+    import duckdb
+
     found = duckdb.sql(
         f"select source, shard, split, image.path, labels[1].category from "
         f"read_parquet('{photos.glob('raw_images')}', hive_partitioning = true) order by shard"

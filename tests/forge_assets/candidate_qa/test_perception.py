@@ -143,3 +143,11 @@ def test_a_sure_detection_that_no_label_matches_contradicts_the_labels(ask, dete
 def test_a_contradiction_concerns_its_own_class_alone(ask):
     rows = ask("counting", ("dog", DOG, HUMAN), ("cat", CAT, HUMAN), ("cat", RIGHT_DOG, IN_LABELED | {"score": 0.9}))
     assert {row["category"]: counts(row) for row in rows} == {"dog": (1, 1, 1), "cat": (1, 2, 1)}
+
+
+def test_a_dropped_label_may_have_been_one_more_of_any_class(ask):
+    dropped = HUMAN | {"labels_dropped": 1}
+    rows = ask("counting", ("dog", DOG, dropped), ("cat", CAT, dropped))
+    assert {row["category"]: counts(row) for row in rows} == {"dog": (1, 2, 1), "cat": (1, 2, 1)}
+    rows = ask("referring", ("dog", DOG, dropped), ("cat", CAT, dropped))
+    assert [row["evidence"]["same_category"] for row in rows] == [2, 2]

@@ -200,7 +200,7 @@ def test_a_broken_gate_stops_the_shard_but_does_not_blame_the_data(shards):
     assert evaluation.metadata["outcome"].value == "broken"
     assert evaluation.metadata["error"].value
     assert shards.lake.verdict("detections", GOOD).outcome == "broken"
-    with pytest.raises(PartitionRefused, match="detections_gate broken"):
+    with pytest.raises(PartitionRefused, match="detections_gate broke on partition holiday/s00000"):
         shards.lake.require_passed("detections", GOOD)
 
 

@@ -90,6 +90,7 @@ def test_a_row_holds_the_photo_and_what_it_is():
         "split": "val" if int(digest[:8], 16) / 2**32 < 0.5 else "train",
         "is_labeled": False,
         "labels": [],
+        "labels_dropped": 0,
     }
     assert rejects.frame().schema == pl.Schema(REJECTED_IMAGES)
     assert rejects.frame().is_empty()

@@ -48,9 +48,10 @@ def test_the_order_of_the_inputs_does_not_matter(make_photos, make_detections):
 
 
 def test_a_row_says_what_photo_it_is_of(make_photos, make_detections):
-    row = scenes(make_photos(width=800, height=1000), make_detections(DOG), NO_MAPS).row(0, named=True)
+    photo = make_photos(width=800, height=1000).with_columns(labels_dropped=pl.lit(2))
+    row = scenes(photo, make_detections(DOG), NO_MAPS).row(0, named=True)
     assert (row["image_width"], row["image_height"], row["image_sha256"]) == (800, 1000, "ab" * 32)
-    assert (row["split"], row["license"], row["is_labeled"]) == ("train", "CC-BY-4.0", False)
+    assert (row["split"], row["license"], row["is_labeled"], row["labels_dropped"]) == ("train", "CC-BY-4.0", False, 2)
     assert row["area_share"] == pytest.approx(40_000 / 800_000)
 
 

@@ -1,0 +1,77 @@
+"""The asset graph as Dagster sees it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import yaml
+
+from forge_assets.definitions import definitions
+from forge_assets.partitions import SHARDS
+
+HEAVY = ("torch", "torchvision", "ultralytics", "transformers", "great_expectations", "pandas", "cv2", "duckdb")
+ROOT = Path(__file__).parent.parent.parent
+
+GRAPH = {
+    "raw_images": set(),
+    "detections": {"raw_images"},
+    "depth_maps": {"raw_images"},
+    "scenes": {"detections", "depth_maps"},
+    "candidate_qa": {"scenes"},
+    "verified_qa": {"candidate_qa"},
+    "rejected_qa": {"candidate_qa"},
+    "task_balance": {"verified_qa"},
+}
+
+
+def test_the_graph_is_the_one_that_the_design_draws() -> None:
+    graph = definitions.resolve_asset_graph()
+    found = {
+        key.to_user_string(): {parent.to_user_string() for parent in graph.get(key).parent_keys}
+        for key in graph.get_all_asset_keys()
+    }
+    assert found == GRAPH
+
+
+def test_every_stage_is_partitioned_by_source_and_shard_and_the_balance_is_not() -> None:
+    graph = definitions.resolve_asset_graph()
+    for name in GRAPH:
+        partitions = graph.get(dg.AssetKey(name)).partitions_def
+        assert partitions == (None if name == "task_balance" else SHARDS), name
+
+
+def test_every_asset_has_what_the_graph_shows_of_it() -> None:
+    for spec in definitions.resolve_all_asset_specs():
+        assert spec.description, spec.key
+        assert spec.owners, spec.key
+        assert spec.kinds, spec.key
+        assert spec.group_name != "default", spec.key
+        assert spec.code_version, spec.key
+
+
+def test_every_gated_table_has_one_blocking_partitioned_gate() -> None:
+    graph = definitions.resolve_asset_graph()
+    gates = {key.name: graph.get(key) for key in graph.asset_check_keys}
+    assert set(gates) == {f"{name}_gate" for name in GRAPH} - {"rejected_qa_gate", "task_balance_gate"}
+    for name, gate in gates.items():
+        assert gate.blocking, name
+        assert gate.partitions_def == SHARDS, name
+
+
+def test_loading_the_definitions_imports_no_heavy_library() -> None:
+    program = f"import sys, forge_assets.definitions; print([m for m in {HEAVY} if m in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
+
+
+def test_the_workspace_file_names_the_definitions() -> None:
+    workspace = yaml.safe_load((ROOT / "workspace.yaml").read_text())
+    assert workspace == {"load_from": [{"python_module": "forge_assets.definitions"}]}
+
+
+def test_the_job_makes_all_stages_of_one_shard() -> None:
+    job = definitions.resolve_job_def("photos_to_pairs")
+    made = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
+    assert made == set(GRAPH) - {"task_balance"}
+    assert job.partitions_def == SHARDS
