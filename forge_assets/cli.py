@@ -132,7 +132,8 @@ def run(
         with open_instance(path) as instance:
             add_partitions(instance, keys)
             forge = ForgeResource(config_path=str(path))
-            outcomes = terminal.follow(make_partitions(forge, instance, keys, stage or STAGES), len(keys))
+            stages = [one.value for one in stage] if stage else STAGES
+            outcomes = terminal.follow(make_partitions(forge, instance, keys, stages), len(keys))
         terminal.say_ended(outcomes)
         if not all(outcome.succeeded for outcome in outcomes):
             raise typer.Exit(1)
