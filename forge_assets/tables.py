@@ -21,16 +21,14 @@ Origin = pl.Enum(["human", "detector"])
 
 Schema = Mapping[str, pl.DataType]
 
+_BOX: Final[dict[str, pl.DataType]] = {name: pl.Float64() for name in ("x1", "y1", "x2", "y2")}
 _PARTITION: Final[dict[str, pl.DataType]] = {"source": pl.String(), "shard": pl.String()}
 
 LABEL: Final = pl.Struct(
     {
         "label_id": pl.String(),
         "category": pl.String(),
-        "x1": pl.Float64(),
-        "y1": pl.Float64(),
-        "x2": pl.Float64(),
-        "y2": pl.Float64(),
+        **_BOX,
         "is_crowd": pl.Boolean(),
     }
 )
@@ -72,10 +70,7 @@ DETECTIONS: Final[Schema] = {
     **_PARTITION,
     "origin": Origin,
     "category": pl.String(),
-    "x1": pl.Float64(),
-    "y1": pl.Float64(),
-    "x2": pl.Float64(),
-    "y2": pl.Float64(),
+    **_BOX,
     "is_crowd": pl.Boolean(),
     "score": pl.Float64(),  # detector's; for a human box, of the detector box that matches it, else null
     "match_iou": pl.Float64(),  # human box: IoU with that detector box; detector box: with a human box; null without
@@ -104,8 +99,6 @@ DEPTH_MAPS: Final[Schema] = {
     "png": pl.Binary(),  # 16-bit greyscale
     "depth_model": pl.String(),
 }
-
-QUANTILES: Final = pl.Struct({"q10": pl.Float64(), "q50": pl.Float64(), "q90": pl.Float64()})
 
 DEPTH_READING: Final = pl.Struct(
     {

@@ -2,26 +2,11 @@
 
 import polars as pl
 
+from forge_assets.candidate_qa.evidence import OBJECT_EVIDENCE, evidence_of, models_of
 from forge_assets.candidate_qa.pairs import object_pairs
 
-_CARRIED = (
-    "category",
-    "box",
-    "by_name",
-    "same_category",
-    "sure_score",
-    "sure_mirror_iou",
-    "is_truncated",
-    "occlusion",
-    "class_conflict",
-    "detector",
-    "origin",
-    "x1",
-    "x2",
-    "mirror_x1",
-    "mirror_x2",
-    "image_width",
-)
+PLACE = ("origin", "x1", "x2", "mirror_x1", "mirror_x2")
+_CARRIED = (*OBJECT_EVIDENCE, *PLACE, "category", "by_name", "same_category", "image_width", "detector")
 
 
 def horizontal_gap(side: pl.Expr, prefix: str, *, left: str, right: str) -> pl.Expr:
@@ -68,18 +53,12 @@ def left_right(entities: pl.LazyFrame) -> pl.LazyFrame:
             a="by_name_a",
             b="by_name_b",
             answer_kind=pl.lit("choice"),
-            object_ids=pl.concat_list("object_id_a", "object_id_b"),
             answer_object_ids=pl.concat_list("object_id_a"),
-            boxes=pl.concat_list("box_a", "box_b"),
             category=pl.lit(None, dtype=pl.String),
-            e_scores=pl.concat_list("sure_score_a", "sure_score_b"),
-            e_mirror_ious=pl.concat_list("sure_mirror_iou_a", "sure_mirror_iou_b"),
-            e_truncated=pl.concat_list("is_truncated_a", "is_truncated_b"),
-            e_occlusions=pl.concat_list("occlusion_a", "occlusion_b"),
-            e_class_conflicts=pl.concat_list("class_conflict_a", "class_conflict_b"),
             e_same_category=pl.max_horizontal("same_category_a", "same_category_b"),
             e_mirror_gap=mirror_or_human(pl.col("mirror_gap"), pl.col("e_gap"), "origin_a", "origin_b"),
             e_center_gap=center_gap,
-            e_models=pl.concat_list("detector_a", "detector_b").list.drop_nulls().list.unique().list.sort(),
+            e_models=models_of("detector_a", "detector_b"),
+            **evidence_of("_a", "_b"),
         )
     )

@@ -2,24 +2,13 @@
 
 import polars as pl
 
+from forge_assets.candidate_qa.evidence import OBJECT_EVIDENCE, evidence_of, models_of
 from forge_assets.candidate_qa.identity import blake3, draw
 from forge_assets.candidate_qa.pairs import object_pairs
 from forge_assets.scenes.geometry import CLASS_HEIGHT, GROUND_CONTACT
 
 _FORM_DIGIT = 32
-_CARRIED = (
-    "category",
-    "box",
-    "by_name",
-    "by_region",
-    "is_unique",
-    "sure_score",
-    "sure_mirror_iou",
-    "is_truncated",
-    "occlusion",
-    "class_conflict",
-    "detector",
-)
+_CARRIED = (*OBJECT_EVIDENCE, "by_name", "by_region", "is_unique", "detector")
 
 
 def depth_readings(entities: pl.LazyFrame) -> pl.LazyFrame:
@@ -114,15 +103,9 @@ def near_far(entities: pl.LazyFrame) -> pl.LazyFrame:
             farther=pl.when("nearer_is_a").then("b").otherwise("a"),
             answer_kind=pl.lit("choice"),
             choices=pl.concat_list("a", "b"),
-            object_ids=pl.concat_list("object_id_a", "object_id_b"),
             answer_object_ids=pl.concat_list(pl.when(is_a).then("object_id_a").otherwise("object_id_b")),
-            boxes=pl.concat_list("box_a", "box_b"),
-            e_scores=pl.concat_list("sure_score_a", "sure_score_b"),
-            e_mirror_ious=pl.concat_list("sure_mirror_iou_a", "sure_mirror_iou_b"),
-            e_truncated=pl.concat_list("is_truncated_a", "is_truncated_b"),
-            e_occlusions=pl.concat_list("occlusion_a", "occlusion_b"),
-            e_class_conflicts=pl.concat_list("class_conflict_a", "class_conflict_b"),
-            e_models=pl.concat_list("e_models", "detector_a", "detector_b").list.drop_nulls().list.unique().list.sort(),
+            e_models=models_of("e_models", "detector_a", "detector_b"),
+            **evidence_of("_a", "_b"),
             category=pl.lit(None, dtype=pl.String),
         )
     )

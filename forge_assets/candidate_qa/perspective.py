@@ -2,50 +2,26 @@
 
 import polars as pl
 
-from forge_assets.candidate_qa.left_right import horizontal_gap, mirror_or_human
+from forge_assets.candidate_qa.evidence import OBJECT_EVIDENCE, evidence_of, models_of
+from forge_assets.candidate_qa.left_right import PLACE, horizontal_gap, mirror_or_human
 
 _PERSON = (
     "object_id",
+    *OBJECT_EVIDENCE,
+    *PLACE,
     "image_id",
     "image_sha256",
     "image_width",
     "is_unique",
     "by_name",
     "by_region",
-    "box",
-    "sure_score",
-    "sure_mirror_iou",
-    "is_truncated",
-    "occlusion",
-    "class_conflict",
-    "origin",
-    "x1",
-    "x2",
-    "mirror_x1",
-    "mirror_x2",
     "facing",
     "mirror_facing",
     "facing_score",
     "detector",
     "pose_model",
 )
-_OBJECT = (
-    "object_id",
-    "image_id",
-    "by_name",
-    "box",
-    "same_category",
-    "sure_score",
-    "sure_mirror_iou",
-    "is_truncated",
-    "occlusion",
-    "class_conflict",
-    "origin",
-    "x1",
-    "x2",
-    "mirror_x1",
-    "mirror_x2",
-)
+_OBJECT = ("object_id", *OBJECT_EVIDENCE, *PLACE, "image_id", "by_name", "same_category")
 
 
 def perspective(entities: pl.LazyFrame) -> pl.LazyFrame:
@@ -80,20 +56,14 @@ def perspective(entities: pl.LazyFrame) -> pl.LazyFrame:
             person=pl.when("is_unique_p").then("by_name_p").otherwise("by_region_p"),
             object="by_name_o",
             answer_kind=pl.lit("choice"),
-            object_ids=pl.concat_list("object_id_p", "object_id_o"),
             answer_object_ids=pl.concat_list("object_id_o"),
-            boxes=pl.concat_list("box_p", "box_o"),
             category=pl.lit(None, dtype=pl.String),
-            e_scores=pl.concat_list("sure_score_p", "sure_score_o"),
-            e_mirror_ious=pl.concat_list("sure_mirror_iou_p", "sure_mirror_iou_o"),
-            e_truncated=pl.concat_list("is_truncated_p", "is_truncated_o"),
-            e_occlusions=pl.concat_list("occlusion_p", "occlusion_o"),
-            e_class_conflicts=pl.concat_list("class_conflict_p", "class_conflict_o"),
             e_same_category="same_category_o",
             e_mirror_gap=mirror_or_human(pl.col("mirror_gap"), pl.col("e_gap"), "origin_p", "origin_o"),
             e_facing="facing_p",
             e_mirror_facing="mirror_facing_p",
             e_facing_score="facing_score_p",
-            e_models=pl.concat_list("detector_p", "pose_model_p").list.drop_nulls().list.unique().list.sort(),
+            e_models=models_of("detector_p", "pose_model_p"),
+            **evidence_of("_p", "_o"),
         )
     )

@@ -2,6 +2,8 @@
 
 import polars as pl
 
+from forge_assets.candidate_qa.evidence import evidence_of, models_of
+
 
 def referring(entities: pl.LazyFrame) -> pl.LazyFrame:
     """One question an object: what is in this region? Its class name must fit no other object of the photo.
@@ -12,14 +14,8 @@ def referring(entities: pl.LazyFrame) -> pl.LazyFrame:
     return entities.with_columns(
         form=pl.lit("region"),
         answer_kind=pl.lit("text"),
-        object_ids=pl.concat_list("object_id"),
         answer_object_ids=pl.concat_list("object_id"),
-        boxes=pl.concat_list("box"),
-        e_scores=pl.concat_list("sure_score"),
-        e_mirror_ious=pl.concat_list("sure_mirror_iou"),
-        e_truncated=pl.concat_list("is_truncated"),
-        e_occlusions=pl.concat_list("occlusion"),
-        e_class_conflicts=pl.concat_list("class_conflict"),
         e_same_category="same_category",
-        e_models=pl.concat_list("detector"),
+        e_models=models_of("detector"),
+        **evidence_of(""),
     )

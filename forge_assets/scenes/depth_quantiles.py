@@ -7,21 +7,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from forge_assets.depth_maps.encoding import decode_depth
+from forge_assets.tables import DEPTH_READING
 
 ERODED_SHARE = 0.2
 """Cut off each side of a box, as a share of its width or height: the rim is mostly background."""
 QUANTILES = (0.1, 0.5, 0.9)
 
-SCHEMA: Mapping[str, pl.DataType] = {
-    "object_id": pl.String(),
-    "reading": pl.String(),
-    "mirrored": pl.Boolean(),
-    "kind": pl.String(),
-    "q10": pl.Float64(),
-    "q50": pl.Float64(),
-    "q90": pl.Float64(),
-    "depth_model": pl.String(),
-}
+SCHEMA: Mapping[str, pl.DataType] = {"object_id": pl.String(), **DEPTH_READING.to_schema()}
 
 
 def inner_depths(depth: NDArray[np.float32], box: tuple[float, float, float, float]) -> NDArray[np.float32]:

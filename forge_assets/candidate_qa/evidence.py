@@ -1,0 +1,37 @@
+"""The evidence that every pair carries of the objects that it names, in the order in which it names them."""
+
+from typing import Final
+
+import polars as pl
+
+OBJECT_EVIDENCE: Final = (
+    "box",
+    "sure_score",
+    "sure_mirror_iou",
+    "is_truncated",
+    "occlusion",
+    "class_conflict",
+)
+"""The columns of `entities` that `evidence_of` reads besides object_id."""
+
+_LISTS: Final = dict(
+    zip(
+        ("object_ids", "boxes", "e_scores", "e_mirror_ious", "e_truncated", "e_occlusions", "e_class_conflicts"),
+        ("object_id", *OBJECT_EVIDENCE),
+        strict=True,
+    )
+)
+
+
+def evidence_of(*endings: str) -> dict[str, pl.Expr]:
+    """Lists over the objects of a pair, by the name of the draft's column.
+
+    Args:
+        endings: of the columns of each object, in the order in which the question names them, such as `_a`.
+    """
+    return {name: pl.concat_list(*(f"{column}{ending}" for ending in endings)) for name, column in _LISTS.items()}
+
+
+def models_of(*columns: str) -> pl.Expr:
+    """The identities of models, from columns of texts or lists of texts, each once and sorted."""
+    return pl.concat_list(*columns).list.drop_nulls().list.unique().list.sort()
