@@ -99,7 +99,9 @@ def init(
     """Write a configuration for a folder of photos."""
     with _clear_errors():
         from forge_resources.config import SourceConfig, write_config
+        from forge_resources.shards import ShardKey
 
+        ShardKey.numbered(source, 0)
         path = write_config(
             config, {source: SourceConfig(path=photos.absolute(), license=license, shard_size=shard_size)}
         )
@@ -115,26 +117,38 @@ def run(
     source: Annotated[list[str] | None, typer.Option(help="Only these sources; may be given more than once.")] = None,
     shard: Annotated[list[str] | None, typer.Option(help="Only these shards, such as s00000.")] = None,
     stage: Annotated[list[Stage] | None, typer.Option(help="Only these stages; default, all.")] = None,
-    missing: Annotated[bool, typer.Option("--missing", help="Only shards that have no verified pairs yet.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Also shards whose verified pairs are there already.")] = False,
 ) -> None:
-    """Plan shards of new photos, then make partitions, one run each, as the Dagster UI would."""
+    """Plan shards of new photos, then make what is not there yet, one run a partition, as the Dagster UI would.
+
+    A shard or a stage that is named is made whether or not it is there.
+    """
     with _clear_errors():
         from forge_assets import terminal
         from forge_assets.automation import add_partitions, plan_shards
-        from forge_assets.runs import STAGES, chosen_shards, make_partitions
+        from forge_assets.runs import STAGES, chosen_shards, make_balance, make_partitions, unfinished
         from forge_resources.config import load_config
         from forge_resources.dagster_resources import ForgeResource
         from forge_resources.instance import open_instance
+        from forge_resources.lake import Lake
+        from forge_resources.sources import SourceError
 
         path = _config_file(config)
         settings = load_config(path)
-        keys = chosen_shards(plan_shards(settings, source), shard, settings if missing else None)
+        planned = chosen_shards(plan_shards(settings, source), shard)
+        if not planned:
+            raise SourceError(f"no photos: {path} names no source that holds any")
+        keys = planned if again or shard or stage else unfinished(Lake(settings.lake), planned)
+        if len(keys) < len(planned):
+            typer.echo(f"{len(planned) - len(keys)} partitions are there already: --again makes them again")
         with open_instance(path) as instance:
             add_partitions(instance, keys)
             forge = ForgeResource(config_path=str(path))
             stages = [one.value for one in stage] if stage else STAGES
             outcomes = terminal.follow(make_partitions(forge, instance, keys, stages), len(keys))
-        terminal.say_ended(outcomes)
+            terminal.say_ended(outcomes)
+            if Stage.verified_qa in stages and keys:
+                make_balance(forge, instance)
         if not all(outcome.succeeded for outcome in outcomes):
             raise typer.Exit(1)
 
@@ -156,8 +170,10 @@ def gate(
         from forge_resources.lake import Lake
 
         path = _config_file(config)
-        made = Lake(load_config(path).lake).keys(table.value)
-        keys = chosen_shards([key for key in made if not source or key.source in source], shard)
+        settings = load_config(path)
+        sources = {name for name in source or settings.sources if settings.source(name)}
+        made = [key for key in Lake(settings.lake).keys(table.value) if key.source in sources]
+        keys = chosen_shards(made, shard)
         with open_instance(path) as instance:
             forge = ForgeResource(config_path=str(path))
             outcomes = terminal.follow(judge_partitions(forge, instance, table.value, keys), len(keys))

@@ -37,8 +37,8 @@ def run_demo(folder: Path) -> bool:
     with open_instance(path) as instance:
         add_partitions(instance, keys)
         outcomes = terminal.follow(make_partitions(forge, instance, keys), len(keys))
+        terminal.say_ended(outcomes)
         make_balance(forge, instance)
-    terminal.say_ended(outcomes)
     show_results(folder, config)
     terminal.console.print(f"\nLook at it in Dagster: [bold]forge ui --config {path}[/]")
     return all(outcome.succeeded for outcome in outcomes)

@@ -9,7 +9,6 @@ from dagster import DagsterEventType
 from forge_assets.audits.asset import task_balance
 from forge_assets.automation import photos_to_pairs
 from forge_assets.definitions import build_definitions
-from forge_resources.config import ForgeConfig
 from forge_resources.dagster_resources import ForgeResource
 from forge_resources.lake import Lake
 from forge_resources.shards import ShardKey
@@ -36,15 +35,12 @@ class RunOutcome:
     """What gates and stages said, where something failed."""
 
 
-def chosen_shards(
-    planned: Sequence[ShardKey], shards: Sequence[str] | None, missing_in: ForgeConfig | None = None
-) -> list[ShardKey]:
+def chosen_shards(planned: Sequence[ShardKey], shards: Sequence[str] | None) -> list[ShardKey]:
     """Those of the planned shards that were asked for.
 
     Args:
         planned: all shards of the sources asked for.
         shards: names such as `s00000`; None for all.
-        missing_in: leave out shards that have verified pairs in the lake of this configuration.
 
     Raises:
         UnknownShard: if a shard that was asked for is not planned in any of the sources.
@@ -53,8 +49,12 @@ def chosen_shards(
     unknown = [name for name in shards or () if name not in known]
     if unknown:
         raise UnknownShard(f"unknown shard {', '.join(unknown)}; there are: {', '.join(sorted(known)) or 'none'}")
-    made = set(Lake(missing_in.lake).keys("verified_qa")) if missing_in else set[ShardKey]()
-    return [key for key in planned if (not shards or key.shard in shards) and key not in made]
+    return [key for key in planned if not shards or key.shard in shards]
+
+
+def unfinished(lake: Lake, keys: Sequence[ShardKey]) -> list[ShardKey]:
+    """Those whose verified pairs are absent, were refused by their gate, or were made of inputs that changed since."""
+    return [key for key in keys if not lake.has_passed("verified_qa", key)]
 
 
 def make_partitions(

@@ -26,6 +26,4 @@ def dagster_home(config_file: Path) -> Path:
 
 def open_instance(config_file: Path) -> dg.DagsterInstance:
     """The project's persistent instance; what the CLI runs shows in the UI and the other way round."""
-    home = str(dagster_home(config_file))
-    os.environ[HOME_VARIABLE] = home
-    return dg.DagsterInstance.from_config(home)
+    return dg.DagsterInstance.from_config(str(dagster_home(config_file)))

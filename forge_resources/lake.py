@@ -211,6 +211,14 @@ class Lake:
                 )
         return manifest
 
+    def has_passed(self, table: str, key: ShardKey) -> bool:
+        """Whether `require_passed` would give a manifest."""
+        try:
+            self.require_passed(table, key)
+        except (PartitionMissing, PartitionRefused):
+            return False
+        return True
+
     def _has(self, table: str, key: ShardKey) -> bool:
         return (self.partition_dir(table, key) / MANIFEST).exists()
 

@@ -58,6 +58,9 @@ class Warehouse:
         lake: where the tables lie.
         schemas: columns of each table, by table name.
         gated: tables whose partitions count only once their gate has passed.
+
+    Raises:
+        QueryError: if a table's files lack a column of its schema.
     """
 
     def __init__(
@@ -77,7 +80,13 @@ class Warehouse:
                 str(lake.data_path(table, ShardKey(source, shard)))
                 for source, shard in counted.select("source", "shard").iter_rows()
             ]
-            self._connection.execute(_view(table, pl.Schema(schema), files))
+            try:
+                self._connection.execute(_view(table, pl.Schema(schema), files))
+            except duckdb.BinderException as error:
+                raise QueryError(
+                    f"{table} holds partitions with other columns than this version writes ({error}): "
+                    "make them again with `forge run --again`"
+                ) from error
 
     def __enter__(self) -> Self:
         return self

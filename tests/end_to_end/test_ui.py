@@ -174,10 +174,6 @@ class Browser:
     def open(self, path: str) -> None:
         self._driver.get(self._server.url + path)
 
-    def remember(self, setting: str, value: Any) -> None:
-        """Change a setting that the UI keeps in the browser; it holds from the next page on."""
-        self._driver.execute_script("localStorage.setItem(...arguments)", setting, json.dumps(value))
-
     @property
     def text(self) -> str:
         """All words on the page that can be seen."""
@@ -244,16 +240,18 @@ class Browser:
             pass
 
     def screenshot(self, name: str) -> None:
-        """Keep what is on the screen as a palette PNG, made smaller until it suits a repository."""
+        """Keep what is on the screen as a PNG: fewer colours, then fewer pixels, until it suits a repository."""
         self.settle()
         shown = Image.open(io.BytesIO(self._driver.get_screenshot_as_png())).convert("RGB")
         for width in SCREENSHOT_WIDTHS:
             small = shown.resize((width, round(shown.height * width / shown.width)), Image.Resampling.LANCZOS)
-            png = io.BytesIO()
-            small.quantize(256, dither=Image.Dither.NONE).save(png, "PNG", optimize=True)
-            if png.tell() <= SCREENSHOT_BYTES:
-                break
-        (self._screenshots / f"{name}.png").write_bytes(png.getvalue())
+            for picture in (small, small.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)):
+                png = io.BytesIO()
+                picture.save(png, "PNG", optimize=True)
+                if png.tell() <= SCREENSHOT_BYTES:
+                    (self._screenshots / f"{name}.png").write_bytes(png.getvalue())
+                    return
+        pytest.fail(f"the screenshot {name} is too large at any size")
 
 
 @pytest.fixture(scope="module")
@@ -298,6 +296,8 @@ def browser(server, tmp_path_factory) -> Iterator[Browser]:
     screenshots.mkdir(parents=True, exist_ok=True)
     browser = Browser(server, screenshots, tmp_path_factory.mktemp("profile"))
     try:
+        browser.open("/")
+        browser.click("Hide navigation")
         yield browser
     finally:
         browser.quit()
@@ -337,8 +337,7 @@ def lake_keys(server: Server, tables: Sequence[str]) -> dict[str, list[str]]:
 
 @pytest.mark.usefixtures("good_run")
 def test_the_graph_shows_every_asset_in_its_group(browser, server):
-    browser.open("/asset-groups")
-    browser.remember("asset-graph-direction", "vertical")
+    browser.resize(1600, 640)
     groups = ",".join(f"global%40global%3A{group}" for group in GROUPS)
     browser.open(f"/asset-groups?expanded={groups}")
     browser.sees("Global asset lineage", *GROUPS, *set().union(*GROUPS.values()))
@@ -348,9 +347,7 @@ def test_the_graph_shows_every_asset_in_its_group(browser, server):
     found: dict[str, set[str]] = {}
     for node in nodes["assetNodes"]:
         found.setdefault(node["groupName"], set()).update(node["assetKey"]["path"])
-        assert node["description"], node
-        assert node["kinds"], node
-        assert node["owners"], node
+        assert all(node.values()), node
     assert found == GROUPS
 
 
@@ -375,7 +372,7 @@ def test_a_partition_made_by_clicking_shows_its_figures_and_a_picture_of_its_pai
 
 @pytest.mark.usefixtures("poisoned_run")
 def test_a_failed_gate_shows_the_rule_that_stopped_the_partition(browser, server):
-    browser.resize(2100, 1300)
+    browser.resize(1900, 1200)
     browser.open("/assets/raw_images?view=checks")
     browser.sees("raw_images_gate", "Failed", "blocking", POISONED, "expectations", "unusable_share_in_range", "fails")
     browser.screenshot("failed-gate")

@@ -269,14 +269,26 @@ def test_audits_count_what_was_made(made: Path) -> None:
 
 
 @pytest.mark.slow
-def test_missing_makes_new_shards_alone(copied: Path) -> None:
+def test_run_makes_what_is_not_there_alone(copied: Path) -> None:
     shutil.copy(packaged_photo("bus.jpg"), copied / "photos" / "later.jpg")
     before = [made_at(copied, key) for key in (FIRST, SECOND)]
-    result = forge_in(copied, "run", "--missing")
+    result = forge_in(copied, "run")
     assert result.exit_code == 0, result.output
+    assert "2 partitions are there already" in result.output
     assert "1 of 1 partitions made" in result.output
     assert [made_at(copied, key) for key in (FIRST, SECOND)] == before
     assert set(made_at(copied, THIRD)) == set(SCHEMAS)
+
+
+@pytest.mark.slow
+def test_run_makes_again_what_is_asked_for_again(copied: Path) -> None:
+    before = [made_at(copied, key) for key in (FIRST, SECOND)]
+    assert "1 of 1 partitions made" in forge_in(copied, "run", "--shard", "s00000").output
+    after = made_at(copied, FIRST)
+    assert all(after[table] > before[0][table] for table in SCHEMAS)
+    assert made_at(copied, SECOND) == before[1]
+    assert "2 of 2 partitions made" in forge_in(copied, "run", "--again").output
+    assert all(made_at(copied, SECOND)[table] > before[1][table] for table in SCHEMAS)
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import logging
 import socket
 
-import great_expectations.expectations as gxe  # noqa: TID253 - what this module is about
+import great_expectations.expectations as gxe
 import polars as pl
 import pytest
 

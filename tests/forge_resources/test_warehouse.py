@@ -184,3 +184,12 @@ def test_closed_is_closed(lake: Lake) -> None:
 def test_a_column_type_without_a_counterpart_is_refused(lake: Lake) -> None:
     with pytest.raises(TypeError, match="no DuckDB type"):
         Warehouse(lake, {"t": {"at": pl.Datetime()}})
+
+
+def test_partitions_with_older_columns_are_named_and_how_to_mend_them(tmp_path: Path) -> None:
+    lake, key = Lake(tmp_path), ShardKey("photos", "s00000")
+    older = {"image_id": pl.String()}
+    lake.write("scenes", key, pl.DataFrame({"image_id": ["a"]}), older)
+    with pytest.raises(QueryError, match="scenes holds partitions with other columns") as refused:
+        Warehouse(lake, {"scenes": {**older, "facing": pl.Float64()}})
+    assert "forge run --again" in str(refused.value)
