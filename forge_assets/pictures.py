@@ -265,9 +265,11 @@ def _drawn(photo: Photo, boxes: Sequence[_Box]) -> Photo:
     tint = Image.new("RGBA", image.size)
     brush = ImageDraw.Draw(tint)
     for box in boxes:
-        fill = f"{box.color}3c" if box.is_answer else None
+        if box.is_answer:
+            brush.rectangle(_clipped(box.corners, width, height), fill=f"{box.color}3c")
+    for box in boxes:
         brush.rectangle(_grown(box.corners, stroke / 2, width, height), outline="#000000a0", width=2 * stroke)
-        brush.rectangle(_clipped(box.corners, width, height), outline=box.color, width=stroke, fill=fill)
+        brush.rectangle(_clipped(box.corners, width, height), outline=box.color, width=stroke)
     for box in boxes:
         _label(brush, box, font, width, height)
     return np.asarray(Image.alpha_composite(image.convert("RGBA"), tint).convert("RGB"))

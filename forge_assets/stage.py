@@ -9,7 +9,8 @@ import polars as pl
 
 from forge_assets.partitions import SHARDS
 from forge_assets.progress import announce
-from forge_resources.lake import Manifest
+from forge_assets.tables import SCHEMAS
+from forge_resources.lake import Lake, Manifest
 from forge_resources.shards import ShardKey
 
 OWNERS = ["team:spatialforge"]
@@ -20,6 +21,13 @@ WHEN_INPUTS_PASS = (
     dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
 ).with_label("inputs_new_and_gates_passed")
 """Automation makes a partition when an input of it is new and all gates of its inputs have passed for it."""
+
+
+COLUMN_SCHEMAS = {
+    table: dg.TableSchema([dg.TableColumn(name, str(dtype)) for name, dtype in schema.items()])
+    for table, schema in SCHEMAS.items()
+}
+"""The columns of every table, as Dagster shows them."""
 
 
 def stage_asset(
@@ -67,11 +75,16 @@ def progress_of(context: dg.AssetExecutionContext, stage: str, total: int) -> Ca
 
 
 def materialized(
-    manifest: Manifest, started: float, metadata: Mapping[str, Any] | None = None, picture: str | None = None
+    lake: Lake,
+    manifest: Manifest,
+    started: float,
+    metadata: Mapping[str, Any] | None = None,
+    picture: str | None = None,
 ) -> dg.MaterializeResult[Any]:
     """What the Dagster UI shows of a partition: its content hash as data version, and figures that can be plotted.
 
     Args:
+        lake: that it was written to.
         manifest: of the partition just written.
         started: `time.monotonic()` when its work began.
         metadata: figures and texts of this stage.
@@ -79,20 +92,20 @@ def materialized(
     """
     shown: dict[str, Any] = {
         "dagster/row_count": manifest.rows,
-        "seconds": round(time.monotonic() - started, 3),
-        "content_hash": manifest.content_hash,
+        **({"picture": dg.MetadataValue.md(picture)} if picture else {}),
         **dict(manifest.counts),
-        **{f"version_{name}": version for name, version in manifest.versions.items()},
         **(metadata or {}),
+        "seconds": round(time.monotonic() - started, 3),
+        **{f"version/{name}": version for name, version in manifest.versions.items()},
+        "path": dg.MetadataValue.path(str(lake.data_path(manifest.table, ShardKey(manifest.source, manifest.shard)))),
+        "dagster/column_schema": COLUMN_SCHEMAS[manifest.table],
     }
-    if picture:
-        shown["picture"] = dg.MetadataValue.md(picture)
     return dg.MaterializeResult(
         asset_key=manifest.table, metadata=shown, data_version=dg.DataVersion(manifest.content_hash)
     )
 
 
-def counts_of(rows: pl.DataFrame, column: str) -> dict[str, int]:
-    """How many rows there are of each value of a column, by value."""
+def counts_of(rows: pl.DataFrame, column: str, prefix: str = "") -> dict[str, int]:
+    """How many rows there are of each value of a column, by `prefix` and value."""
     counted = rows.group_by(pl.col(column).cast(pl.String)).len().sort(column)
-    return dict(counted.iter_rows())
+    return {f"{prefix}{value}": count for value, count in counted.iter_rows()}

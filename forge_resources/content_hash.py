@@ -50,7 +50,7 @@ class ContentHash:
     """
 
     def __init__(self) -> None:
-        self._leaves: dict[str, hashlib._Hash] = {}
+        self._leaves: dict[str, _Running] = {}
         self._rows = 0
 
     def update(self, frame: pl.DataFrame) -> None:

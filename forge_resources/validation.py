@@ -40,6 +40,8 @@ class ExpectationResult:
     """What Great Expectations calls it, with its columns."""
     success: bool
     severity: Severity
+    expected: str = ""
+    """The limits in words, where it has any: `0 to 0.05`, `at least 1`."""
     element_count: int | None = None
     unexpected_count: int | None = None
     unexpected_percent: float | None = None
@@ -212,6 +214,7 @@ def _result(one: "ExpectationValidationResult", index_columns: Sequence[str]) ->
         expectation=f"{configuration.type}({', '.join(str(subject) for subject in subjects)})",
         success=bool(one.success),
         severity=configuration.severity.value,
+        expected=_limits(configuration.kwargs),
         element_count=found.get("element_count"),
         unexpected_count=found.get("unexpected_count"),
         unexpected_percent=found.get("unexpected_percent_total", found.get("unexpected_percent")),
@@ -222,6 +225,15 @@ def _result(one: "ExpectationValidationResult", index_columns: Sequence[str]) ->
         unexpected_values=() if one.success else tuple(str(value) for value in values),
         error=_error(one.exception_info),
     )
+
+
+def _limits(kwargs: Mapping[str, Any]) -> str:
+    low, high = kwargs.get("min_value"), kwargs.get("max_value")
+    if low is not None and high is not None:
+        return f"{low:g} to {high:g}"
+    if low is not None:
+        return f"at least {low:g}"
+    return f"at most {high:g}" if high is not None else ""
 
 
 def _error(exception_info: Mapping[str, Any] | None) -> str | None:

@@ -18,7 +18,7 @@ SHOWN = ("task_balance", "yield", "drop_reasons")
 
 def as_table(rows: pl.DataFrame) -> dg.TableMetadataValue:
     """An audit's rows as the table that the Dagster UI shows; numbers rounded to four digits."""
-    shown = rows.with_columns(pl.col(pl.Float64).round(4).fill_nan(None))
+    shown = rows.with_columns(pl.col(pl.Float64).round(3).fill_nan(None))
     schema = dg.TableSchema(
         [dg.TableColumn(name, _COLUMN_TYPES.get(dtype, "string")) for name, dtype in shown.schema.items()]
     )
@@ -51,7 +51,7 @@ def task_balance(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.
         data_version=dg.DataVersion(content_hash(balance)),
         metadata={
             "pairs": sum(pairs.values()),
-            **pairs,
+            **{f"pairs/{task}": count for task, count in pairs.items()},
             "seconds": round(time.monotonic() - started, 3),
             **{name: as_table(rows) for name, rows in audits.items()},
         },

@@ -150,7 +150,7 @@ def _pipeline(config: ForgeConfig, source: SourceConfig, progress: Progress | No
         placed = objects.join(rows.select("image_id", image_width="width", image_height="height"), on="image_id")
         batches = lake.batches("raw_images", key, min((depth.batch_size for depth in models.depth), default=1))
         maps = depth_maps(batches, load_depth(config), models, heard("depth_maps"))
-        depths = pl.concat([pl.DataFrame(schema=dict(SCHEMA)), *(object_depths(batch, placed) for batch in maps)])
+        depths = pl.concat([SCHEMA.to_frame(), *(object_depths(batch, placed) for batch in maps)])
     found = scenes(unlabeled, objects, depths)
     return _Found(rows, found, candidates(found, config))
 

@@ -33,4 +33,6 @@ def candidate_qa(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.
         inputs=inputs,
         versions={"code": VERSION, "tasks": config.tasks.digest, "verification": config.verification.digest},
     )
-    return materialized(manifest, started, counts_of(rows, "task"), picture_of_pairs(lake, key, "candidate_qa"))
+    return materialized(
+        lake, manifest, started, counts_of(rows, "task", "pairs/"), picture_of_pairs(lake, key, "candidate_qa")
+    )

@@ -48,6 +48,7 @@ def depth_maps(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.Ma
     )
     seconds = max(time.monotonic() - started, 1e-9)
     return materialized(
+        lake,
         manifest,
         started,
         {

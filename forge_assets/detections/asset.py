@@ -38,10 +38,16 @@ def detections(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.Ma
         detect(photos, detector, pose, config.models, progress_of(context, "detections", taken.rows)),
         DETECTIONS,
         inputs={"raw_images": taken.content_hash},
-        versions={"code": VERSION, **models, "models": config.models.detector.digest + config.models.pose.digest},
+        versions={
+            "code": VERSION,
+            **models,
+            "detector_settings": config.models.detector.digest,
+            "pose_settings": config.models.pose.digest,
+        },
     )
     rows = lake.scan("detections", key).select("category", "origin", "mirror_iou", "keypoints").collect()
     return materialized(
+        lake,
         manifest,
         started,
         {

@@ -62,6 +62,7 @@ def run_gate(gate: Gate, forge: ForgeResource, key: ShardKey) -> dg.AssetCheckRe
 
 def check_result(report: GateReport) -> dg.AssetCheckResult:
     """A report as Dagster shows it: broken gates fail too, and say that it was not the data."""
+    failing_first = sorted(report.results, key=lambda result: result.success)
     failing = [result for result in report.results if not result.success]
     metadata: dict[str, dg.MetadataValue] = {
         "outcome": dg.MetadataValue.text(report.outcome),
@@ -70,7 +71,7 @@ def check_result(report: GateReport) -> dg.AssetCheckResult:
         "rules_failed": dg.MetadataValue.int(len(report.failures)),
         "rules_warned": dg.MetadataValue.int(len(report.warnings)),
         "suite_hash": dg.MetadataValue.text(report.suite_hash),
-        "expectations": dg.MetadataValue.table([_record(result) for result in report.results], schema=_COLUMNS),
+        "expectations": dg.MetadataValue.table([_record(result) for result in failing_first], schema=_COLUMNS),
     }
     if any(result.failing_ids for result in failing):
         metadata["failing_ids"] = dg.MetadataValue.text(
@@ -90,27 +91,32 @@ def describe(report: GateReport) -> str:
     """One sentence on what a gate found."""
     if report.outcome == "broken":
         return f"the gate itself broke: {report.error}"
-    warned = f"; warnings: {_listed(report.warnings)}" if report.warnings else ""
+    warned = f"; warnings: {_listed(report, report.warnings)}" if report.warnings else ""
     if report.outcome == "failed":
-        return f"data failed: {_listed(report.failures)}{warned}"
+        return f"data failed: {_listed(report, report.failures)}{warned}"
     return f"all {len(report.results) - len(report.warnings)} rules hold on {report.rows} rows{warned}"
 
 
-def _listed(rules: Mapping[str, int]) -> str:
-    return ", ".join(f"rule {rule} on {rows} {'row' if rows == 1 else 'rows'}" for rule, rows in rules.items())
+def _listed(report: GateReport, rules: Mapping[str, int]) -> str:
+    return ", ".join(_told(result) for result in report.results if result.rule in rules)
+
+
+def _told(result: ExpectationResult) -> str:
+    where = f"rule {result.rule} on {result.failing_rows} {'row' if result.failing_rows == 1 else 'rows'}"
+    seen = ", ".join(result.unexpected_values[:_EXAMPLES_IN_TABLE])
+    return f"{where} (found {seen}; expected {result.expected})" if seen and result.expected else where
 
 
 _COLUMNS = dg.TableSchema(
     [
         dg.TableColumn("rule"),
         dg.TableColumn("result"),
+        dg.TableColumn("failing_rows", "int"),
+        dg.TableColumn("expected"),
+        dg.TableColumn("values"),
+        dg.TableColumn("examples"),
         dg.TableColumn("severity"),
         dg.TableColumn("expectation"),
-        dg.TableColumn("rows", "int"),
-        dg.TableColumn("failing_rows", "int"),
-        dg.TableColumn("failing_percent", "float"),
-        dg.TableColumn("examples"),
-        dg.TableColumn("values"),
     ]
 )
 
@@ -120,12 +126,11 @@ def _record(result: ExpectationResult) -> dg.TableRecord:
         {
             "rule": result.rule,
             "result": "broke" if result.error else "holds" if result.success else "fails",
+            "failing_rows": result.failing_rows if not result.error else None,
+            "expected": result.expected,
+            "values": result.error or ", ".join(result.unexpected_values[:_EXAMPLES_IN_TABLE]),
+            "examples": ", ".join(result.failing_ids[:_EXAMPLES_IN_TABLE]),
             "severity": result.severity,
             "expectation": result.expectation,
-            "rows": result.element_count,
-            "failing_rows": result.failing_rows if not result.error else None,
-            "failing_percent": result.unexpected_percent,
-            "examples": ", ".join(result.failing_ids[:_EXAMPLES_IN_TABLE]),
-            "values": result.error or ", ".join(result.unexpected_values[:_EXAMPLES_IN_TABLE]),
         }
     )

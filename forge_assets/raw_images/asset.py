@@ -48,7 +48,13 @@ def raw_images(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.Ma
         "raw_images", key, _then_count(batches, rejects, counts), RAW_IMAGES, versions=versions, counts=counts
     )
     lake.write("rejected_images", key, rejects.frame(), REJECTED_IMAGES, versions=versions)
-    return materialized(manifest, started, rejects.counts(), picture_of_photos(lake, key))
+    return materialized(
+        lake,
+        manifest,
+        started,
+        {f"rejected/{rule}": count for rule, count in rejects.counts().items()},
+        picture_of_photos(lake, key),
+    )
 
 
 def _then_count(

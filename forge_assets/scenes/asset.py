@@ -36,13 +36,14 @@ def scenes(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.Materi
     placed = objects.join(photos.select("image_id", image_width="width", image_height="height"), on="image_id")
     depths = pl.concat(
         [
-            pl.DataFrame(schema=dict(SCHEMA)),
+            SCHEMA.to_frame(),
             *(object_depths(batch, placed) for batch in lake.batches("depth_maps", key, MAPS_AT_ONCE)),
         ]
     )
     rows = build_scenes(photos, objects, depths)
     manifest = lake.write("scenes", key, rows, SCENES, inputs=inputs, versions={"code": VERSION})
     return materialized(
+        lake,
         manifest,
         started,
         {

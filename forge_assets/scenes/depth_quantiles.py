@@ -1,6 +1,6 @@
 """Depth of objects from dense maps: robust quantiles over the inner part of each box."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
@@ -13,7 +13,7 @@ ERODED_SHARE = 0.2
 """Cut off each side of a box, as a share of its width or height: the rim is mostly background."""
 QUANTILES = (0.1, 0.5, 0.9)
 
-SCHEMA: Mapping[str, pl.DataType] = {"object_id": pl.String(), **DEPTH_READING.to_schema()}
+SCHEMA = pl.Schema({"object_id": pl.String(), **DEPTH_READING.to_schema()})
 
 
 def inner_depths(depth: NDArray[np.float32], box: tuple[float, float, float, float]) -> NDArray[np.float32]:
@@ -52,7 +52,7 @@ def object_depths(maps: pl.DataFrame, objects: pl.DataFrame) -> pl.DataFrame:
         *(pl.col(x) / pl.col("image_width") for x in ("x1", "x2")),
         *(pl.col(y) / pl.col("image_height") for y in ("y1", "y2")),
     ).partition_by("image_id", as_dict=True)
-    return pl.DataFrame(list(_rows(maps, boxes)), schema=dict(SCHEMA), orient="row")
+    return pl.DataFrame(list(_rows(maps, boxes)), schema=SCHEMA, orient="row")
 
 
 def _rows(

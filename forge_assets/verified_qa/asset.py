@@ -45,12 +45,19 @@ def verification(context: dg.AssetExecutionContext, forge: ForgeResource) -> Ite
     dropped = lake.write("rejected_qa", key, rejected, REJECTED_QA, inputs=inputs, versions=versions)
     kept = lake.write("verified_qa", key, verified, VERIFIED_QA, inputs=inputs, versions=versions)
     yield materialized(
+        lake,
         kept,
         started,
         {
             "yield": round(verified.height / max(verified.height + rejected.height, 1), 4),
-            **counts_of(verified, "task"),
+            **counts_of(verified, "task", "pairs/"),
         },
         picture_of_pairs(lake, key, "verified_qa"),
     )
-    yield materialized(dropped, started, counts_of(rejected, "rule"))
+    yield materialized(
+        lake,
+        dropped,
+        started,
+        counts_of(rejected, "rule", "dropped/"),
+        picture_of_pairs(lake, key, "rejected_qa"),
+    )

@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -31,6 +32,9 @@ from forge_resources.config import ForgeConfig, VerificationConfig
 from forge_resources.models import selection
 from forge_resources.models.weights import sha256_of
 from forge_resources.sources.package_photos import PACKAGE_PHOTOS
+
+ULTRALYTICS_ASSETS = Path(find_spec("ultralytics").submodule_search_locations[0]) / "assets"
+"""Found without importing ultralytics, which replaces functions of Pillow and OpenCV for the whole process."""
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -228,15 +232,14 @@ def test_every_command_is_one_that_there_is(command: Command) -> None:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with photos, configuration, made partitions and what else the pages' examples name."""
-    from ultralytics.utils import ASSETS
 
     folder = tmp_path_factory.mktemp("docs") / "project"
     (folder / "photos").mkdir(parents=True)
     for name in ("bus.jpg", "zidane.jpg"):
-        shutil.copy(ASSETS / name, folder / "photos" / name)
+        shutil.copy(ULTRALYTICS_ASSETS / name, folder / "photos" / name)
     for part in ("images", "labels"):
         (folder / "photos_with_labels" / part).mkdir(parents=True)
-    shutil.copy(ASSETS / "bus.jpg", folder / "photos_with_labels" / "images" / "bus.jpg")
+    shutil.copy(ULTRALYTICS_ASSETS / "bus.jpg", folder / "photos_with_labels" / "images" / "bus.jpg")
     (folder / "photos_with_labels" / "labels" / "bus.txt").write_text("5 0.5 0.45 0.99 0.5\n")
     for name in ("yolo11n.pt", "rtdetr/config.json", "rtdetr/parts/a b.safetensors"):
         (folder / "weights" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import dagster as dg
@@ -16,13 +17,15 @@ from forge_resources.dagster_resources import ForgeResource
 from forge_resources.lake import Lake
 from forge_resources.shards import ShardKey
 
+ULTRALYTICS_ASSETS = Path(find_spec("ultralytics").submodule_search_locations[0]) / "assets"
+"""Found without importing ultralytics, which replaces functions of Pillow and OpenCV for the whole process."""
+
 
 def packaged_photo(name: str) -> Path:
     """A photo that an installed package carries."""
     import skimage
-    from ultralytics.utils import ASSETS
 
-    for folder in (ASSETS, Path(skimage.__file__).parent / "data"):
+    for folder in (ULTRALYTICS_ASSETS, Path(skimage.__file__).parent / "data"):
         if (folder / name).exists():
             return folder / name
     raise FileNotFoundError(name)

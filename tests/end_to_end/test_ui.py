@@ -245,7 +245,7 @@ class Browser:
         shown = Image.open(io.BytesIO(self._driver.get_screenshot_as_png())).convert("RGB")
         for width in SCREENSHOT_WIDTHS:
             small = shown.resize((width, round(shown.height * width / shown.width)), Image.Resampling.LANCZOS)
-            for picture in (small, small.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)):
+            for picture in (small, small.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)):
                 png = io.BytesIO()
                 picture.save(png, "PNG", optimize=True)
                 if png.tell() <= SCREENSHOT_BYTES:

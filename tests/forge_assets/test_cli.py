@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import polars as pl
@@ -20,6 +21,9 @@ from forge_assets.tables import SCHEMAS
 from forge_resources.lake import Lake
 from forge_resources.shards import ShardKey
 
+ULTRALYTICS_ASSETS = Path(find_spec("ultralytics").submodule_search_locations[0]) / "assets"
+"""Found without importing ultralytics, which replaces functions of Pillow and OpenCV for the whole process."""
+
 COMMANDS = sorted(typer.main.get_command(app).commands)
 FIRST, SECOND, THIRD = (ShardKey.numbered("photos", number) for number in range(3))
 EMBEDDED = {"detector": {"backend": "embedded"}, "pose": {"backend": "embedded"}, "depth": []}
@@ -28,9 +32,8 @@ Forge = Callable[..., Result]
 
 
 def packaged_photo(name: str) -> Path:
-    from ultralytics.utils import ASSETS
 
-    return ASSETS / name
+    return ULTRALYTICS_ASSETS / name
 
 
 def forge_in(folder: Path, *arguments: str) -> Result:
@@ -162,8 +165,9 @@ def test_a_folder_of_photos_that_is_gone_is_named(tmp_path: Path) -> None:
 
 def test_init_refuses_a_source_name_that_cannot_be_a_partition_key(tmp_path: Path) -> None:
     project = write_project(tmp_path / "project", "bus.jpg")
-    forge_in(project, "init", "photos", "--source", "My-Photos", "--config", "other.yaml")
-    refused(forge_in(project, "run", "--config", "other.yaml"), 1, "'My-Photos/s00000' is not a partition key")
+    result = forge_in(project, "init", "photos", "--source", "My-Photos", "--config", "other.yaml")
+    refused(result, 1, "'My-Photos/s00000' is not a partition key")
+    assert not (project / "other.yaml").exists()
 
 
 # --- what needs no models

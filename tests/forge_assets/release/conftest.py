@@ -4,6 +4,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,15 +17,16 @@ from forge_resources.lake import Lake, Verdict
 from forge_resources.shards import ShardKey
 from forge_resources.warehouse import Warehouse
 
+ULTRALYTICS_ASSETS = Path(find_spec("ultralytics").submodule_search_locations[0]) / "assets"
+"""Found without importing ultralytics, which replaces functions of Pillow and OpenCV for the whole process."""
+
 KEY = ShardKey("demo", "s00000")
 BUS, ZIDANE = "demo/bus", "demo/people/zidane"
 SIZES = {BUS: (810, 1080), ZIDANE: (1280, 720)}
 
 
 def photo_file(image_id: str) -> Path:
-    from ultralytics.utils import ASSETS
-
-    return ASSETS / f"{image_id.rpartition('/')[2]}.jpg"
+    return ULTRALYTICS_ASSETS / f"{image_id.rpartition('/')[2]}.jpg"
 
 
 def photo_row(image_id: str, file: Path | None = None) -> dict[str, Any]:
