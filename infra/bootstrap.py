@@ -22,8 +22,8 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 TASKS = {
     "setup": "make the environment and stop there",
     "demo": "set up, then run the pipeline on photos that installed packages carry",
-    "lint": "set up, then ruff and pyright",
-    "test": "set up, then ruff, pyright and all tests",
+    "lint": "set up, then ruff and basedpyright",
+    "test": "set up, then ruff, basedpyright and all tests",
     "test-fast": "set up, then the unit tests",
 }
 
@@ -77,7 +77,7 @@ def main() -> None:
     if task.task in ("lint", "test"):
         run(BIN / "ruff", "check", ".")
         run(BIN / "ruff", "format", "--check", ".")
-        run(BIN / "pyright")
+        run(BIN / "basedpyright", "--pythonpath", BIN / "python")
     if task.task in ("test", "test-fast"):
         chosen = ["-m", "not slow"] if task.task == "test-fast" else []
         run(BIN / "pytest", "--numprocesses", "2", "--dist", "loadfile", *chosen, *rest)
