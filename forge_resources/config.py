@@ -19,6 +19,11 @@ GEOMETRY_READINGS = ("ground_contact", "class_height")
 ENVIRONMENT_VARIABLE = "FORGE_CONFIG"
 DEFAULT_FILE = Path("forge.yaml")
 
+_HEADING = """\
+# All settings and their defaults: docs/configuration.md. What they would use here: forge doctor.
+# Profile demo takes models as it finds them; production names each with a revision or sha256.
+"""
+
 
 class ConfigError(ForgeError, ValueError):
     """A configuration that cannot be used; the message names the file and the field."""
@@ -264,12 +269,13 @@ def write_config(path: Path, sources: Mapping[str, SourceConfig]) -> Path:
     if path.exists():
         raise ConfigError(f"{path} exists: name another file, or edit that one")
     config = ForgeConfig(sources=sources)
-    shown = config.model_dump(mode="json", exclude_defaults=True) | {
+    shown = {
         "profile": config.profile,
         "lake": str(config.lake),
+        "sources": config.model_dump(mode="json", exclude_defaults=True).get("sources", {}),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(shown, sort_keys=False))
+    path.write_text(_HEADING + yaml.safe_dump(shown, sort_keys=False))
     return path
 
 
