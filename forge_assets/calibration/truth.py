@@ -1,12 +1,14 @@
 """What is known of a pair from photos with human boxes or measured depth: right, wrong, or nothing."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from forge_assets.candidate_qa.templates import templates
 from forge_assets.scenes.depth_quantiles import inner_depths
 from forge_resources.models.boxes import iou_matrix, match_one_to_one
 
@@ -120,12 +122,15 @@ def _right_by_depth(row: Mapping[str, object], depths: Mapping[str, NDArray[np.f
     first, second = (_median_depth(depth, box) for box in boxes)
     if first is None or second is None or max(first, second) / min(first, second) < TIE_RATIO:
         return None
-    asked_nearer = str(row["template_id"]).split(".")[1] in NEARER_TEMPLATES
+    asked_nearer = row["template_id"] in _nearer_templates()
     answer_is_first = row["answer_object_ids"][0] == row["object_ids"][0]  # type: ignore[index]
     return answer_is_first == ((first < second) == asked_nearer)
 
 
-NEARER_TEMPLATES = ("nearer", "closer")
+@cache
+def _nearer_templates() -> frozenset[str]:
+    """Ids of the templates that ask for the nearer object; the others of near_far ask for the farther one."""
+    return frozenset(templates().filter(task="near_far", form="nearer")["template_id"])
 
 
 def _median_depth(depth: NDArray[np.float32], box: NDArray[np.float64]) -> float | None:

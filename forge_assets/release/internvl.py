@@ -12,10 +12,15 @@ from forge_assets.release.training_format import TrainingFormat
 _REQUEST = r"(report|output|return|give|provide|list|write|answer|respond|reply|format)"
 _JSON_SENTENCE = rf"([.?!:])\s+(please\s+)?{_REQUEST}\b[^.?!]*\bjson\b[^.?!]*[.?!]?\s*$"
 _JSON_CLAUSE = rf",?\s+(and|then|and then)\s+{_REQUEST}\b[^.?!]*\bjson\b[^.?!]*"
+_JSON_WORDS = r",?\s+(in|as)(\s+a)?\s+json(\s+(format|list))?"
 
 _ASKED = f"""
 CASE WHEN answer_kind = 'bbox'
-     THEN regexp_replace(regexp_replace(question, '{_JSON_SENTENCE}', '\\1', 'i'), '{_JSON_CLAUSE}', '', 'i')
+     THEN regexp_replace(
+              regexp_replace(
+                  regexp_replace(question, '{_JSON_SENTENCE}', '\\1', 'i'),
+                  '{_JSON_CLAUSE}', '', 'i'),
+              '{_JSON_WORDS}', '', 'i')
      ELSE question END
 """
 

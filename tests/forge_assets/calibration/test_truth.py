@@ -162,12 +162,12 @@ def test_other_tasks_and_photos_without_depth_are_unknown():
     assert judge_by_depth(pl.concat([left_right, near_far]), depths).to_list() == [None, None]
 
 
-def test_every_near_far_template_says_what_it_asks():
-    from forge_assets.calibration.truth import NEARER_TEMPLATES
+@pytest.mark.parametrize(("form", "first_is_right"), [("nearer", True), ("farther", False)])
+def test_every_near_far_template_is_judged_by_what_it_asks(form, first_is_right):
     from forge_assets.candidate_qa.templates import templates
 
-    nearer = templates().filter(pl.col("form") == "nearer")["template_id"].str.split(".").list.get(1)
-    assert set(nearer) == set(NEARER_TEMPLATES)
+    for template in templates().filter(task="near_far", form=form)["template_id"].str.split(".").list.get(1):
+        assert by_depth(2, 4, template=template, answer_object=0) is first_is_right, template
 
 
 def test_measured_depth_is_read_with_unknown_pixels_left_open(tmp_path):

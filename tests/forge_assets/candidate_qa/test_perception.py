@@ -58,7 +58,9 @@ def test_large_numbers_are_located_but_not_asked(ask):
 def test_a_region_is_answered_by_its_class(ask):
     (row,) = ask("referring", ("wine glass", DOG, {}))
     assert "[100, 600, 300, 800]" in row["question"]
-    assert row["answer"] == "The wine glass."
+    assert row["answer"].removesuffix("wine glass.") in {
+        *("The ", "It is the ", "It is a ", "It shows a ", "I see a ", "It is called a "),
+    }
     assert row["evidence"]["same_category"] == 1
 
 

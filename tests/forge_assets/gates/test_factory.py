@@ -123,7 +123,7 @@ def test_the_result_says_which_rule_failed_where(shards):
 
     assert not evaluation.passed
     assert evaluation.severity == dg.AssetCheckSeverity.ERROR
-    assert evaluation.description == "data failed: rule score_in_range on 1 row"
+    assert evaluation.description == "data failed: rule score_in_range on 1 row (found 7.0; expected 0 to 1)"
     assert evaluation.metadata["outcome"].value == "failed"
     assert evaluation.metadata["rows"].value == 4
     assert evaluation.metadata["failing_ids"].value == "score_in_range: zoo/0000.jpg#d0"
@@ -133,9 +133,8 @@ def test_the_result_says_which_rule_failed_where(shards):
         "result": "fails",
         "severity": "critical",
         "expectation": "expect_column_values_to_be_between(score)",
-        "rows": 4,
         "failing_rows": 1,
-        "failing_percent": 25.0,
+        "expected": "0 to 1",
         "examples": "zoo/0000.jpg#d0",
         "values": "7.0",
     }
