@@ -309,16 +309,20 @@ def calibrate(
 
 @app.command(epilog="Example: `forge reconcile`")
 def reconcile(config: ConfigFile = None) -> None:
-    """Rebuild the Dagster instance's partition keys from the lake; doing so again changes nothing."""
+    """Rebuild the Dagster instance's partition keys from the lake, and clear what killed runs left in it."""
     with _clear_errors():
         from forge_assets.automation import reconcile as rebuild_keys
         from forge_resources.config import load_config
         from forge_resources.instance import open_instance
+        from forge_resources.lake import Lake
 
         path = _config_file(config)
         with open_instance(path) as instance:
-            added = rebuild_keys(instance, load_config(path))
+            settings = load_config(path)
+            added = rebuild_keys(instance, settings)
         typer.echo(f"{len(added)} partition keys added")
+        cleared = Lake(settings.lake).clear_staging()
+        typer.echo(f"{cleared} folders of killed runs removed")
 
 
 if __name__ == "__main__":

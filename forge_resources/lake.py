@@ -8,6 +8,7 @@ Hive style, so that DuckDB, Polars and `datasets` read the tables as they lie.
 """
 
 import shutil
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ DATA = "data.parquet"
 MANIFEST = "manifest.json"
 VERDICT = "verdict.json"
 _STAGING = ".staging"
+STALE_STAGING_S = 86_400.0
 
 
 class Manifest(BaseModel, frozen=True):
@@ -152,6 +154,21 @@ class Lake:
             target.rename(retired)
         staged.rename(target)
         shutil.rmtree(retired, ignore_errors=True)
+
+    def clear_staging(self, older_than_s: float = STALE_STAGING_S) -> int:
+        """Remove what killed writers left behind in the staging folder.
+
+        Args:
+            older_than_s: seconds since a staged folder was last touched; younger ones may be in use.
+
+        Returns:
+            How many folders were removed.
+        """
+        oldest = time.time() - older_than_s
+        stale = [folder for folder in (self.root / _STAGING).glob("*") if folder.stat().st_mtime < oldest]
+        for folder in stale:
+            shutil.rmtree(folder)
+        return len(stale)
 
     def write_verdict(self, table: str, key: ShardKey, verdict: Verdict) -> None:
         """Lay a gate's verdict beside the rows that it judged."""

@@ -1,5 +1,6 @@
 """A partition is there whole or not at all, and says what it is and what its gate said of it."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -310,3 +311,14 @@ def test_datasets_reads_the_table_and_decodes_the_photo(photos, tmp_path):
     assert found[0]["labels"] == [
         {name: example(dtype, 0) for name, dtype in RAW_IMAGES["labels"].inner.to_schema().items()}
     ]
+
+
+def test_what_a_killed_writer_staged_is_cleared_once_it_is_old(tmp_path):
+    lake = Lake(tmp_path)
+    left, in_use = (tmp_path / ".staging" / name for name in ("left", "in_use"))
+    for folder in (left, in_use):
+        folder.mkdir(parents=True)
+    os.utime(left, (0, 0))
+    assert lake.clear_staging() == 1
+    assert (left.exists(), in_use.exists()) == (False, True)
+    assert Lake(tmp_path / "none").clear_staging() == 0
