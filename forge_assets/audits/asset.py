@@ -45,7 +45,7 @@ def task_balance(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.
     with Warehouse(forge.lake, SCHEMAS) as warehouse:
         audits = {name: run_audit(warehouse, name, config.quotas) for name in SHOWN}
     balance = audits["task_balance"]
-    pairs = {row["task"]: row["task_pairs"] for row in balance.iter_rows(named=True)}
+    pairs = dict(zip(balance["task"], balance["task_pairs"], strict=True))
     context.log.info(f"verified pairs by task: {pairs}")
     return dg.MaterializeResult(
         data_version=dg.DataVersion(content_hash(balance)),
