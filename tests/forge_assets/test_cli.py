@@ -183,6 +183,7 @@ def test_init_writes_what_was_asked_for(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_doctor_says_what_would_be_used(unmade: Path) -> None:
     result = forge_in(unmade, "doctor")
     assert result.exit_code == 0
@@ -190,6 +191,7 @@ def test_doctor_says_what_would_be_used(unmade: Path) -> None:
         assert said in result.output
 
 
+@pytest.mark.slow
 def test_doctor_finds_a_source_that_cannot_be_read(tmp_path: Path) -> None:
     project = write_project(tmp_path / "project")
     (project / "photos").rmdir()

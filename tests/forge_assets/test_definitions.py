@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import dagster as dg
+import pytest
 import yaml
 
 from forge_assets.definitions import definitions
@@ -59,6 +60,7 @@ def test_every_gated_table_has_one_blocking_partitioned_gate() -> None:
         assert gate.partitions_def == SHARDS, name
 
 
+@pytest.mark.slow
 def test_loading_the_definitions_imports_no_heavy_library() -> None:
     program = f"import sys, forge_assets.definitions; print([m for m in {HEAVY} if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

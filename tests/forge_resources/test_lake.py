@@ -300,6 +300,7 @@ def test_polars_reads_the_table_and_its_partitions(photos):
     assert found["shard"].sort().to_list() == ["s00000", "s00001"]
 
 
+@pytest.mark.slow
 def test_datasets_reads_the_table_and_decodes_the_photo(photos, tmp_path):
     from datasets import Image, load_dataset
 

@@ -10,6 +10,8 @@ from forge_assets.gates.factory import GATES, gate_check
 from forge_assets.partitions import SHARDS, ShardKey
 from forge_resources.lake import PartitionRefused
 
+pytestmark = pytest.mark.slow
+
 GOOD, BAD = ShardKey("holiday", "s00000"), ShardKey("zoo", "s00000")
 
 

@@ -11,6 +11,8 @@ from forge_assets.gates.gate import schema_difference
 from forge_assets.tables import SCHEMAS
 from forge_resources.validation import suite_hash
 
+pytestmark = pytest.mark.slow
+
 TABLES = list(GATES)
 LABEL = {"label_id": "l", "category": "dog", "x1": 0.0, "y1": 0.0, "x2": 9.0, "y2": 9.0, "is_crowd": False}
 KEYPOINT = {"x": 1.0, "y": 1.0, "score": 0.5}

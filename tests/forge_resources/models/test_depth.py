@@ -118,6 +118,7 @@ def depth_anything(folder: Path, **settings: Any) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stated", "kind"),
     [
@@ -146,6 +147,7 @@ def test_depth_anything_from_disk(
         np.testing.assert_allclose(one, other, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_configured_kind_goes_before_the_networks_own(tmp_path: Path) -> None:
     folder = depth_anything(tmp_path, depth_estimation_type="relative")
     found = ResolvedWeights(folder, "transformers:x@y")

@@ -131,6 +131,7 @@ def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return request.param(tmp_path_factory.mktemp("network"))
 
 
+@pytest.mark.slow
 def test_a_transformers_detector_from_disk(saved: Path, bus: NDArray[np.uint8], zidane: NDArray[np.uint8]) -> None:
     settings = config(backend="transformers", weights=str(saved), sha256=sha256_of(saved), score_floor=0.0)
     detector = TransformersDetector(resolve(settings, backend="transformers"), settings)
