@@ -25,6 +25,7 @@ Kind = Literal["metric", "relative"]
 RawKind = Literal["metric", "relative_inverse", "relative"]
 
 _METRIC_TYPES: Final = frozenset({"depth_pro", "glpn", "zoedepth"})
+_FLAT_DISPARITY: Final = 1e-30
 _DISPARITY_FLOOR: Final = 0.05
 _DEPTH_FLOOR: Final = 1e-3
 _ROBUST: Final = (0.5, 99.5)
@@ -216,7 +217,7 @@ def farther_is_larger(raw: NDArray[np.floating[Any]], kind: RawKind) -> DepthMap
     - relative_inverse: `1 / disparity`. Disparity is known up to scale and shift only, so it is first shifted, if
       need be, until its 0.5th percentile is 5 % of its robust range (99.5th less 0.5th percentile); values below
       that percentile are raised to it. So the order of depths is kept, and the farthest is at most about 21 times
-      as far as the nearest 0.5 %.
+      as far as the nearest 0.5 %. A range under 1e-30, whose inverse float32 could not hold, is flat: depth 1.
 
     Args:
         raw: shape (height, width).
@@ -235,7 +236,7 @@ def farther_is_larger(raw: NDArray[np.floating[Any]], kind: RawKind) -> DepthMap
         if high <= 0:
             raise InvalidDepthError("the depth network gave no positive depth")
         return np.maximum(values, _DEPTH_FLOOR * high).astype(np.float32)
-    if high <= low:
+    if high - low < _FLAT_DISPARITY:
         return np.ones(values.shape, dtype=np.float32)
     base = max(float(low), _DISPARITY_FLOOR * float(high - low))
     return (1.0 / (np.maximum(values - low, 0.0) + base)).astype(np.float32)

@@ -242,3 +242,9 @@ def test_fastdepth_sees_the_person_before_the_bus(
     the_bus = np.median(depth[60:150, 60:200])
     building = np.median(depth[:30])
     assert person < the_bus < building
+
+
+def test_a_disparity_too_flat_for_float32_is_one_depth() -> None:
+    disparity = np.full((8, 8), 1.4e-45)
+    disparity[0, 0] = 0.0
+    np.testing.assert_array_equal(farther_is_larger(disparity, "relative_inverse"), np.ones((8, 8)))
