@@ -134,6 +134,11 @@ class ModelsConfig(_Section):
         default=(DepthConfig(),), description="Read depth, each under a name of its own; `[]`: geometry alone."
     )
 
+    @property
+    def depth_batch_size(self) -> int:
+        """Photos that all depth networks take at once: the smallest of their batch sizes, 1 without a network."""
+        return min((depth.batch_size for depth in self.depth), default=1)
+
 
 class TasksConfig(_Section):
     """How many candidates are asked of one photo."""

@@ -14,7 +14,7 @@ from forge_assets.depth_maps.read_depth import depth_maps
 from forge_assets.detections.detect import detections
 from forge_assets.raw_images.photos import RejectedPhotos, raw_images
 from forge_assets.scenes.build import scenes
-from forge_assets.scenes.depth_quantiles import SCHEMA, object_depths
+from forge_assets.scenes.depth_quantiles import depths_of_shard
 from forge_assets.tables import RAW_IMAGES, TASKS
 from forge_assets.verified_qa.verify import verify
 from forge_resources.config import ForgeConfig, SourceConfig
@@ -147,10 +147,9 @@ def _pipeline(config: ForgeConfig, source: SourceConfig, progress: Progress | No
                 load_detector(config), load_pose(config), models, heard("detections"),
             )
         )  # fmt: skip
-        placed = objects.join(rows.select("image_id", image_width="width", image_height="height"), on="image_id")
-        batches = lake.batches("raw_images", key, min((depth.batch_size for depth in models.depth), default=1))
+        batches = lake.batches("raw_images", key, models.depth_batch_size)
         maps = depth_maps(batches, load_depth(config), models, heard("depth_maps"))
-        depths = pl.concat([SCHEMA.to_frame(), *(object_depths(batch, placed) for batch in maps)])
+        depths = depths_of_shard(maps, objects, rows)
     found = scenes(unlabeled, objects, depths)
     return _Found(rows, found, candidates(found, config))
 

@@ -32,12 +32,11 @@ def depth_maps(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.Ma
     estimators = load_depth(config)
     models = {f"depth_{estimator.name}": estimator.identity for estimator in estimators}
     context.log.info(f"models: {models}" if models else GEOMETRY_ALONE)
-    batch = min((depth.batch_size for depth in config.models.depth), default=1)
     manifest = lake.write(
         "depth_maps",
         key,
         read_depth(
-            lake.batches("raw_images", key, batch),
+            lake.batches("raw_images", key, config.models.depth_batch_size),
             estimators,
             config.models,
             progress_of(context, "depth_maps", taken.rows),

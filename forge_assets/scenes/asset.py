@@ -4,13 +4,12 @@ import time
 from typing import Any
 
 import dagster as dg
-import polars as pl
 
 from forge_assets.depth_maps.asset import depth_maps
 from forge_assets.detections.asset import detections
 from forge_assets.scenes.build import VERSION
 from forge_assets.scenes.build import scenes as build_scenes
-from forge_assets.scenes.depth_quantiles import SCHEMA, object_depths
+from forge_assets.scenes.depth_quantiles import depths_of_shard
 from forge_assets.stage import materialized, shard_of, stage_asset
 from forge_assets.tables import SCENES
 from forge_resources.dagster_resources import ForgeResource
@@ -33,13 +32,7 @@ def scenes(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.Materi
     }
     photos = lake.scan("raw_images", key).select(_PHOTO_COLUMNS).collect()
     objects = lake.scan("detections", key).collect()
-    placed = objects.join(photos.select("image_id", image_width="width", image_height="height"), on="image_id")
-    depths = pl.concat(
-        [
-            SCHEMA.to_frame(),
-            *(object_depths(batch, placed) for batch in lake.batches("depth_maps", key, MAPS_AT_ONCE)),
-        ]
-    )
+    depths = depths_of_shard(lake.batches("depth_maps", key, MAPS_AT_ONCE), objects, photos)
     rows = build_scenes(photos, objects, depths)
     manifest = lake.write("scenes", key, rows, SCENES, inputs=inputs, versions={"code": VERSION})
     return materialized(

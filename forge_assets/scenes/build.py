@@ -1,10 +1,7 @@
 """Scenes: one row an object with all the evidence that later stages judge by."""
 
-from collections.abc import Iterable, Iterator
-
 import polars as pl
 
-from forge_assets.scenes.depth_quantiles import object_depths
 from forge_assets.scenes.facing import facing, facing_score
 from forge_assets.scenes.geometry import class_sizes, ground_depth, height_depth, touches
 from forge_assets.scenes.overlap import overlaps
@@ -19,7 +16,7 @@ def scenes(photos: pl.DataFrame, detections: pl.DataFrame, depths: pl.DataFrame)
     Args:
         photos: image_id, sha256, width, height, split, license, is_labeled, labels_dropped of `raw_images`.
         detections: rows of `detections`.
-        depths: rows of `depth_quantiles.object_depths`; empty where no network reads depth.
+        depths: rows of `depth_quantiles.depths_of_shard`; empty where no network reads depth.
 
     Returns:
         Rows of `SCENES`, sorted by object_id.
@@ -62,9 +59,3 @@ def scenes(photos: pl.DataFrame, detections: pl.DataFrame, depths: pl.DataFrame)
         .select(pl.col(name).cast(dtype) for name, dtype in SCENES.items())
         .sort("object_id")
     )
-
-
-def depths_by_batch(maps: Iterable[pl.DataFrame], objects: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """`object_depths` for a stream of depth maps, so that memory follows the batch and not the shard."""
-    for batch in maps:
-        yield object_depths(batch, objects)

@@ -1,6 +1,6 @@
 """Depth of objects from dense maps: robust quantiles over the inner part of each box."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import polars as pl
@@ -34,6 +34,19 @@ def inner_depths(depth: NDArray[np.float32], box: tuple[float, float, float, flo
 def _pixel_range(start: float, stop: float, size: int) -> tuple[int, int]:
     first = min(max(int(start * size), 0), size - 1)
     return first, max(min(int(np.ceil(stop * size)), size), first + 1)
+
+
+def depths_of_shard(maps: Iterable[pl.DataFrame], objects: pl.DataFrame, photos: pl.DataFrame) -> pl.DataFrame:
+    """`object_depths` of a stream of depth maps, so that memory follows the batch and not the shard.
+
+    Args:
+        maps: batches of rows of `depth_maps`; none where no network reads depth.
+        objects: object_id, image_id, x1, y1, x2, y2 (pixels).
+        photos: image_id, width, height (pixels).
+    """
+    sizes = photos.select("image_id", image_width="width", image_height="height")
+    placed = objects.join(sizes, on="image_id")
+    return pl.concat([SCHEMA.to_frame(), *(object_depths(batch, placed) for batch in maps)])
 
 
 def object_depths(maps: pl.DataFrame, objects: pl.DataFrame) -> pl.DataFrame:
