@@ -1,17 +1,22 @@
 """Jobs, the sensor and the schedule: how partitions come to be and get made without a person.
 
-New photos only ever make new shards, so to keep up with a source is to plan its unplanned photos, add
-the keys of the new shards, and start exactly those.
+New photos make new shards; photos or labels that changed make their shard's plan newer than its table. To keep
+up with a source is to plan its photos, add the keys of the new shards, and start the shards that are not made of
+what is planned.
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 import dagster as dg
 
 from forge_assets.partitions import MAX_KEYS_PER_REQUEST, SHARDS
+from forge_assets.raw_images.asset import MEMBERS_VERSION
 from forge_resources.config import ForgeConfig
 from forge_resources.dagster_resources import ForgeResource
-from forge_resources.lake import Lake
+from forge_resources.lake import Lake, PartitionMissing
+from forge_resources.s3 import REQUESTS_AT_ONCE
 from forge_resources.shards import ShardKey
 from forge_resources.sources import open_source
 from forge_resources.sources.shard_plan import ShardPlan
@@ -29,7 +34,7 @@ photos_to_pairs = dg.define_asset_job(
 
 
 def plan_shards(config: ForgeConfig, sources: Sequence[str] | None = None) -> list[ShardKey]:
-    """Put the photos that no shard holds yet into new shards, and list all planned shards.
+    """Put the photos that no shard holds yet into new shards, note which others changed, and list all planned shards.
 
     Args:
         config: the whole configuration.
@@ -38,11 +43,13 @@ def plan_shards(config: ForgeConfig, sources: Sequence[str] | None = None) -> li
     Raises:
         ConfigError: for a source that is not configured.
         SourceError: for a source that cannot be read.
+        ShardPlanError: for a source whose photos are all gone.
     """
-    plan = ShardPlan(config.lake)
+    plan = ShardPlan(config.lake, config.s3)
     for name in sources if sources is not None else sorted(config.sources):
         settings = config.source(name)
-        plan.extend(name, open_source(name, settings).list_photos(), settings.shard_size)
+        photos = open_source(name, settings, config.s3, config.cache).list_photos()
+        plan.update(name, photos, settings.shard_size)
     planned = plan.keys()
     return [key for key in planned if sources is None or key.source in sources]
 
@@ -67,41 +74,59 @@ def reconcile(instance: dg.DagsterInstance, config: ForgeConfig) -> list[ShardKe
     Returns:
         The keys that were missing and have been added; none when called again.
     """
-    lake = Lake(config.lake)
-    return add_partitions(instance, sorted({*ShardPlan(config.lake).keys(), *lake.keys("raw_images")}))
+    lake, plan = Lake(config.lake, config.s3), ShardPlan(config.lake, config.s3)
+    return add_partitions(instance, sorted({*plan.keys(), *lake.keys("raw_images")}))
 
 
-def _unmade(config: ForgeConfig) -> Iterator[dg.RunRequest]:
-    """A run for each planned shard that the lake does not hold; the run key changes with the shard's members."""
-    plan, made = ShardPlan(config.lake), set(Lake(config.lake).keys("raw_images"))
+def not_made_as_planned(lake: Lake, plan: ShardPlan, keys: Sequence[ShardKey]) -> list[ShardKey]:
+    """Shards whose photos the lake does not hold, or not in their planned versions."""
+
+    def is_due(key: ShardKey) -> bool:
+        try:
+            made_of = lake.manifest("raw_images", key).versions.get(MEMBERS_VERSION)
+        except PartitionMissing:
+            return True
+        return made_of != plan.digest(key)
+
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        return [key for key, due in zip(keys, pool.map(is_due, keys), strict=True) if due]
+
+
+def _due(config: ForgeConfig, occasion: str = "") -> Iterator[dg.RunRequest]:
+    """A run for each planned shard whose photos the lake does not hold as planned.
+
+    The run key changes with the shard's members, and with the occasion: a shard whose run failed is not started
+    again by the same occasion.
+    """
+    lake, plan = Lake(config.lake, config.s3), ShardPlan(config.lake, config.s3)
     planned = plan.keys()
-    for key in planned:
-        if key not in made:
-            yield dg.RunRequest(run_key=f"{key}:{plan.digest(key)}", partition_key=str(key))
+    for key in not_made_as_planned(lake, plan, planned):
+        yield dg.RunRequest(run_key=f"{key}:{plan.digest(key)}{occasion}", partition_key=str(key))
 
 
-def _new_shards(instance: dg.DagsterInstance, config: ForgeConfig) -> list[dg.RunRequest]:
+def _start_due_shards(
+    instance: dg.DagsterInstance, config: ForgeConfig, occasion: str = ""
+) -> list[dg.RunRequest] | dg.SkipReason:
     add_partitions(instance, plan_shards(config))
-    return list(_unmade(config))[:RUNS_PER_TICK]
+    requests = list(islice(_due(config, occasion), RUNS_PER_TICK))
+    return requests or dg.SkipReason("every photo of every source is in a shard that is made as planned")
 
 
 @dg.sensor(
     job=photos_to_pairs,
     minimum_interval_seconds=60,
-    description="Finds new photos of every source, makes shards of them and starts just those shards.",
+    description="Finds new and changed photos and labels of every source and starts just their shards.",
 )
 def new_photos(context: dg.SensorEvaluationContext, forge: ForgeResource) -> list[dg.RunRequest] | dg.SkipReason:
-    """Look at every configured source for photos that no shard holds."""
-    requests = _new_shards(context.instance, forge.config)
-    return requests or dg.SkipReason("no source has photos outside the shards already made")
+    """Look at every configured source for photos that no shard holds as they are now."""
+    return _start_due_shards(context.instance, forge.config)
 
 
 @dg.schedule(
     job=photos_to_pairs,
     cron_schedule=NIGHTLY,
-    description="Once a night, what the sensor new_photos does.",
+    description="Once a night, what the sensor new_photos does; shards whose last run failed are tried again.",
 )
 def nightly(context: dg.ScheduleEvaluationContext, forge: ForgeResource) -> list[dg.RunRequest] | dg.SkipReason:
-    """Look at every configured source for photos that no shard holds."""
-    requests = _new_shards(context.instance, forge.config)
-    return requests or dg.SkipReason("no source has photos outside the shards already made")
+    """Look at every configured source for photos that no shard holds as they are now."""
+    return _start_due_shards(context.instance, forge.config, f":{context.scheduled_execution_time:%Y-%m-%d}")

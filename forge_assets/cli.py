@@ -86,9 +86,9 @@ def demo(
             raise typer.Exit(1)
 
 
-@app.command(epilog="Example: `forge init ~/photos --license CC-BY-4.0`")
+@app.command(epilog="Examples: `forge init ~/photos --license CC-BY-4.0`; `forge init s3://bucket/photos`")
 def init(
-    photos: Annotated[Path, typer.Argument(help="Folder of photos.", exists=True, file_okay=False)],
+    photos: Annotated[str, typer.Argument(help="Folder of photos, or s3://bucket/prefix.")],
     config: Annotated[Path, typer.Option("--config", "-c", help="File to write.")] = Path("forge.yaml"),
     source: Annotated[
         str, typer.Option(help="Name of the source, in lower-case letters, digits and underscores.")
@@ -96,15 +96,18 @@ def init(
     license: Annotated[str, typer.Option(help="Licence of the photos; it travels with every pair.")] = "unknown",  # noqa: A002
     shard_size: Annotated[int, typer.Option(help="Photos in a shard.", min=1)] = 2_000,
 ) -> None:
-    """Write a configuration for a folder of photos."""
+    """Write a configuration for a folder of photos; docs/sources.md has those of Objects365, OpenImages and PixMo."""
     with _clear_errors():
-        from forge_resources.config import SourceConfig, write_config
+        from forge_resources.config import ConfigError, ImageFolderConfig, write_config
+        from forge_resources.s3 import SCHEME
         from forge_resources.shards import ShardKey
 
         ShardKey.numbered(source, 0)
-        path = write_config(
-            config, {source: SourceConfig(path=photos.absolute(), license=license, shard_size=shard_size)}
-        )
+        place = photos if photos.startswith(SCHEME) else Path(photos).expanduser().absolute()
+        if isinstance(place, Path) and not place.is_dir():
+            raise ConfigError(f"{place} is no folder: name the folder that holds the photos")
+        settings = ImageFolderConfig.model_validate({"path": place, "license": license, "shard_size": shard_size})
+        path = write_config(config, {source: settings})
         typer.echo(f"wrote {path}; next: forge run --config {path}")
 
 
@@ -119,7 +122,7 @@ def run(
     stage: Annotated[list[Stage] | None, typer.Option(help="Only these stages; default, all.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Also shards whose verified pairs are there already.")] = False,
 ) -> None:
-    """Plan shards of new photos, then make what is not there yet, one run a partition, as the Dagster UI would.
+    """Plan shards of new photos, then make what is not there yet or has changed, one run a partition, as the UI would.
 
     A shard or a stage that is named is made whether or not it is there.
     """
@@ -132,13 +135,15 @@ def run(
         from forge_resources.instance import open_instance
         from forge_resources.lake import Lake
         from forge_resources.sources import SourceError
+        from forge_resources.sources.shard_plan import ShardPlan
 
         path = _config_file(config)
         settings = load_config(path)
         planned = chosen_shards(plan_shards(settings, source), shard)
         if not planned:
             raise SourceError(f"no photos: {path} names no source that holds any")
-        keys = planned if again or shard or stage else unfinished(Lake(settings.lake), planned)
+        lake, plan = Lake(settings.lake, settings.s3), ShardPlan(settings.lake, settings.s3)
+        keys = planned if again or shard or stage else unfinished(lake, plan, planned)
         if len(keys) < len(planned):
             typer.echo(f"{len(planned) - len(keys)} partitions are there already: --again makes them again")
         with open_instance(path) as instance:
@@ -172,7 +177,7 @@ def gate(
         path = _config_file(config)
         settings = load_config(path)
         sources = {name for name in source or settings.sources if settings.source(name)}
-        made = [key for key in Lake(settings.lake).keys(table.value) if key.source in sources]
+        made = [key for key in Lake(settings.lake, settings.s3).keys(table.value) if key.source in sources]
         keys = chosen_shards(made, shard)
         with open_instance(path) as instance:
             forge = ForgeResource(config_path=str(path))
@@ -198,7 +203,7 @@ def audit(
         from forge_resources.warehouse import Warehouse
 
         settings = load_config(_config_file(config))
-        with Warehouse(Lake(settings.lake), SCHEMAS) as warehouse:
+        with Warehouse(Lake(settings.lake, settings.s3), SCHEMAS) as warehouse:
             for chosen in name or audit_names():
                 rows = run_audit(warehouse, chosen, settings.quotas)
                 if layout is Layout.table:
@@ -230,7 +235,8 @@ def export(
         from forge_resources.lake import Lake
         from forge_resources.warehouse import Warehouse
 
-        lake = Lake(load_config(_config_file(config)).lake)
+        settings = load_config(_config_file(config))
+        lake = Lake(settings.lake, settings.s3)
         with Warehouse(lake, SCHEMAS) as warehouse:
             result = export_pairs(warehouse, format.value, output, where=where, split=split)
             typer.echo(f"{result.rows} pairs in {result.path}")
@@ -251,7 +257,7 @@ def gallery(
         from forge_resources.warehouse import Warehouse
 
         settings = load_config(_config_file(config))
-        lake = Lake(settings.lake)
+        lake = Lake(settings.lake, settings.s3)
         with Warehouse(lake, SCHEMAS) as warehouse:
             typer.echo(write_gallery(warehouse, lake, output, quotas=settings.quotas))
 
@@ -321,8 +327,31 @@ def reconcile(config: ConfigFile = None) -> None:
             settings = load_config(path)
             added = rebuild_keys(instance, settings)
         typer.echo(f"{len(added)} partition keys added")
-        cleared = Lake(settings.lake).clear_staging()
+        cleared = Lake(settings.lake, settings.s3).clear_staging()
         typer.echo(f"{cleared} folders of killed runs removed")
+
+
+@app.command(epilog="Examples: `forge links`; `forge links --forget --source pixmo_points`")
+def links(
+    config: ConfigFile = None,
+    source: Annotated[list[str] | None, typer.Option(help="Only these sources.")] = None,
+    forget: Annotated[bool, typer.Option("--forget", help="Forget dead links, so that they are asked again.")] = False,
+) -> None:
+    """Count the web addresses that are remembered, by outcome, so that no run asks for them again."""
+    with _clear_errors():
+        from forge_resources.config import PixMoConfig, load_config
+        from forge_resources.sources.pixmo import remembered_links
+
+        settings = load_config(_config_file(config))
+        for name in source or sorted(settings.sources):
+            of_source = settings.source(name)
+            if not isinstance(of_source, PixMoConfig):
+                continue
+            with remembered_links(name, of_source, settings.cache) as downloader:
+                for outcome, count in sorted(downloader.remembered().items()):
+                    typer.echo(f"{name}: {outcome}: {count}")
+                if forget:
+                    typer.echo(f"{name}: {downloader.forget_dead()} forgotten; forge run --again asks for them")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from forge_assets.release.formats import FORMATS
 from forge_assets.release.gallery import write_gallery
 from forge_assets.runs import make_balance, make_partitions
 from forge_assets.tables import SCHEMAS
-from forge_resources.config import ForgeConfig, SourceConfig, load_config, write_config
+from forge_resources.config import ForgeConfig, ImageFolderConfig, load_config, write_config
 from forge_resources.dagster_resources import ForgeResource
 from forge_resources.instance import open_instance
 from forge_resources.lake import Lake
@@ -57,14 +57,14 @@ def prepare(folder: Path) -> Path:
     path = folder / "forge.yaml"
     copy_photos(folder / "photos")
     if not path.exists():
-        source = SourceConfig(path=Path("photos"), shard_size=SHARD_SIZE, license="see docs/demo-photos.md")
+        source = ImageFolderConfig(path=Path("photos"), shard_size=SHARD_SIZE, license="see docs/demo-photos.md")
         write_config(path, {SOURCE: source})
     return path
 
 
 def show_results(folder: Path, config: ForgeConfig) -> None:
     """Exports, the page and the task balance of the demo's lake."""
-    lake = Lake(config.lake)
+    lake = Lake(config.lake, config.s3)
     with Warehouse(lake, SCHEMAS) as warehouse:
         exported = [export(warehouse, name, folder / "export" / f"{name}.jsonl") for name in FORMATS]
         page = write_gallery(warehouse, lake, folder / "gallery", quotas=config.quotas)

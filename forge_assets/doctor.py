@@ -55,7 +55,14 @@ def sources(config: ForgeConfig) -> tuple[pl.DataFrame, bool]:
     rows: list[tuple[str, str, int | None, str]] = []
     for name, settings in sorted(config.sources.items()):
         try:
-            rows.append((name, str(settings.path), len(open_source(name, settings).list_photos()), "readable"))
+            rows.append(
+                (
+                    name,
+                    str(settings.path),
+                    len(open_source(name, settings, config.s3, config.cache).list_photos()),
+                    "readable",
+                )
+            )
         except SourceError as error:
             rows.append((name, str(settings.path), None, str(error)))
     table = pl.DataFrame(
@@ -82,5 +89,5 @@ def examine(config_file: Path) -> bool:
     console.print(table_of(networks, "models"))
     found, readable = sources(config)
     console.print(table_of(found, "sources"))
-    console.print(f"lake: {config.lake.absolute()}")
+    console.print(f"lake: {config.lake.absolute() if isinstance(config.lake, Path) else config.lake}")
     return readable

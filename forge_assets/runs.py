@@ -7,12 +7,12 @@ import dagster as dg
 from dagster import DagsterEventType
 
 from forge_assets.audits.asset import task_balance
-from forge_assets.automation import photos_to_pairs
+from forge_assets.automation import not_made_as_planned, photos_to_pairs
 from forge_assets.definitions import build_definitions
 from forge_resources.dagster_resources import ForgeResource
 from forge_resources.lake import Lake
 from forge_resources.shards import ShardKey
-from forge_resources.sources.shard_plan import UnknownShard
+from forge_resources.sources.shard_plan import ShardPlan, UnknownShard
 
 STAGES = ("raw_images", "detections", "depth_maps", "scenes", "candidate_qa", "verified_qa", "rejected_qa")
 """The partitioned assets, in the order in which data walks."""
@@ -52,9 +52,10 @@ def chosen_shards(planned: Sequence[ShardKey], shards: Sequence[str] | None) -> 
     return [key for key in planned if not shards or key.shard in shards]
 
 
-def unfinished(lake: Lake, keys: Sequence[ShardKey]) -> list[ShardKey]:
-    """Those whose verified pairs are absent, were refused by their gate, or were made of inputs that changed since."""
-    return [key for key in keys if not lake.has_passed("verified_qa", key)]
+def unfinished(lake: Lake, plan: ShardPlan, keys: Sequence[ShardKey]) -> list[ShardKey]:
+    """Those whose verified pairs are absent, were refused by their gate, or were made of what has changed since."""
+    changed = set(not_made_as_planned(lake, plan, keys))
+    return [key for key in keys if key in changed or not lake.has_passed("verified_qa", key)]
 
 
 def make_partitions(

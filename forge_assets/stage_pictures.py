@@ -27,8 +27,12 @@ SHOWN_SCORE = 0.3
 
 
 def _photos(lake: Lake, key: ShardKey, image_ids: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
-    rows = lake.scan("raw_images", key).filter(pl.col("image_id").is_in(list(image_ids))).select("image_id", "image")
-    return {row["image_id"]: decode_upright(row["image"]["bytes"]) for row in rows.collect().iter_rows(named=True)}
+    rows = lake.scan("raw_images", key).filter(pl.col("image_id").is_in(list(image_ids)))
+    found = rows.select("image_id", "image", "orientation").collect()
+    return {
+        row["image_id"]: decode_upright(row["image"]["bytes"], row["orientation"])
+        for row in found.iter_rows(named=True)
+    }
 
 
 def _first_images(rows: pl.DataFrame, count: int) -> list[str]:

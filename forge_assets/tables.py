@@ -27,12 +27,58 @@ _PARTITION: Final[dict[str, pl.DataType]] = {"source": pl.String(), "shard": pl.
 LABEL: Final = pl.Struct(
     {
         "label_id": pl.String(),
-        "category": pl.String(),
+        "category": pl.String(),  # of the vocabulary
+        "source_category": pl.String(),  # as the source names it
         **_BOX,
-        "is_crowd": pl.Boolean(),
+        "is_crowd": pl.Boolean(),  # many in one box
+        "is_group": pl.Boolean(),  # more than five that touch, in one box; this and all below: null where not said
+        "is_depiction": pl.Boolean(),  # a drawing, a statue
+        "is_inside": pl.Boolean(),  # seen from within
+        "is_occluded": pl.Boolean(),
+        "is_truncated": pl.Boolean(),  # reaches out of the photo
+        "is_fake": pl.Boolean(),  # a picture or a toy of the object
+        "is_reflected": pl.Boolean(),  # in a mirror
     }
 )
 """One human label, its box in pixels of the upright photo."""
+
+LABEL_FLAGS: Final = (
+    "is_group",
+    "is_depiction",
+    "is_inside",
+    "is_occluded",
+    "is_truncated",
+    "is_fake",
+    "is_reflected",
+)
+"""What a label may say of its object besides `is_crowd`."""
+
+UNASKABLE_FLAGS: Final = ("is_crowd", "is_group", "is_depiction", "is_inside", "is_fake", "is_reflected")
+"""An object so marked is not asked about, and makes the number of its class uncertain."""
+
+POINT: Final = pl.Struct(
+    {
+        "label_id": pl.String(),
+        "category": pl.String(),
+        "source_category": pl.String(),
+        "x": pl.Float64(),
+        "y": pl.Float64(),
+    }
+)
+"""A point that a person set on an object, in pixels of the upright photo."""
+
+COUNT: Final = pl.Struct({"category": pl.String(), "source_category": pl.String(), "count": pl.Int32()})
+"""How many objects of a class a person saw in the whole photo."""
+
+RELATIONSHIP: Final = pl.Struct(
+    {
+        "subject_label_id": pl.String(),
+        "predicate": pl.String(),
+        "object_label_id": pl.String(),  # null where an attribute is stated
+        "attribute": pl.String(),
+    }
+)
+"""What a person said of two labels of a photo, or of one."""
 
 RAW_IMAGES: Final[Schema] = {
     "image_id": pl.String(),  # <source>/<the source's own id>
@@ -40,16 +86,20 @@ RAW_IMAGES: Final[Schema] = {
     "image": pl.Struct({"bytes": pl.Binary(), "path": pl.String()}),  # as `datasets` has its Image feature
     "format": pl.String(),  # JPEG, PNG, WEBP, ...
     "mode": pl.String(),  # Pillow's: RGB, L, CMYK, ...
-    "orientation": pl.Int8(),  # EXIF 1-8; decoders turn the photo upright
+    "orientation": pl.Int8(),  # 1-8 as EXIF has it, of the source or the file; decoders turn the photo upright by it
     "width": pl.Int32(),  # after orientation
     "height": pl.Int32(),
     "byte_size": pl.Int64(),
     "sha256": pl.String(),  # of the bytes
+    "phash": pl.String(),  # 64-bit perceptual hash, 16 hexadecimal digits; null where the photo shows too little
     "license": pl.String(),
     "split": Split,
     "is_labeled": pl.Boolean(),  # a human labelled this photo, perhaps with no object
     "labels": pl.List(LABEL),
     "labels_dropped": pl.Int32(),  # labels of this photo that could not be used; each is a reject row
+    "points": pl.List(POINT),
+    "counts": pl.List(COUNT),
+    "relationships": pl.List(RELATIONSHIP),
 }
 
 REJECTED_IMAGES: Final[Schema] = {
@@ -58,6 +108,8 @@ REJECTED_IMAGES: Final[Schema] = {
     "path": pl.String(),
     "rule": pl.String(),
     "detail": pl.String(),
+    "sha256": pl.String(),  # of photos that were dropped as duplicates: they link others to the one that is kept
+    "phash": pl.String(),
 }
 """Photos, and single labels of photos, that a shard could not take."""
 
@@ -72,6 +124,7 @@ DETECTIONS: Final[Schema] = {
     "category": pl.String(),
     **_BOX,
     "is_crowd": pl.Boolean(),
+    **dict.fromkeys(LABEL_FLAGS, pl.Boolean()),  # as the human label says; null where it does not
     "score": pl.Float64(),  # detector's; for a human box, of the detector box that matches it, else null
     "match_iou": pl.Float64(),  # human box: IoU with that detector box; detector box: with a human box; null without
     "mirror_score": pl.Float64(),  # of the box found in the mirrored photo that matches, else null
@@ -114,6 +167,7 @@ DEPTH_READING: Final = pl.Struct(
 
 SCENES: Final[Schema] = {
     **{name: dtype for name, dtype in DETECTIONS.items() if name not in ("keypoints", "mirror_keypoints")},
+    "is_truncated": pl.Boolean(),  # the box reaches the photo's edge, or the label says that the object does
     "image_sha256": pl.String(),
     "image_width": pl.Int32(),
     "image_height": pl.Int32(),
@@ -122,7 +176,6 @@ SCENES: Final[Schema] = {
     "is_labeled": pl.Boolean(),
     "labels_dropped": pl.Int32(),
     "area_share": pl.Float64(),  # of the photo, 0-1
-    "is_truncated": pl.Boolean(),  # the box reaches the photo's edge
     "overlap": pl.Float64(),  # largest share of this box that one other box covers, 0-1
     "occlusion": pl.Float64(),  # largest share that one box in front covers, 0-1
     "class_conflict": pl.Float64(),  # largest IoU with a box of another class, 0-1
@@ -199,6 +252,19 @@ REJECTED_QA: Final[Schema] = {
     "threshold": pl.Float64(),
 }
 
+DUPLICATES: Final[Schema] = {
+    "image_id": pl.String(),
+    "source": pl.String(),
+    "shard": pl.String(),
+    "sha256": pl.String(),
+    "phash": pl.String(),  # 16 hexadecimal digits; null for a photo with too little detail
+    "group_id": pl.String(),  # image_id of the photo of the group that is kept
+    "kind": pl.Enum(["exact", "near"]),  # the same bytes as the kept photo, or not
+    "distance": pl.Int16(),  # bits in which the hash differs from the kept photo's; null where one has none
+    "is_kept": pl.Boolean(),
+}
+"""One row a photo that is in a group of more than one."""
+
 SCHEMAS: Final[Mapping[str, Schema]] = {
     "raw_images": RAW_IMAGES,
     "rejected_images": REJECTED_IMAGES,
@@ -208,4 +274,5 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
     "candidate_qa": CANDIDATE_QA,
     "verified_qa": VERIFIED_QA,
     "rejected_qa": REJECTED_QA,
+    "duplicates": DUPLICATES,
 }

@@ -4,12 +4,22 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from forge_resources.errors import ForgeError
+from forge_resources.s3 import Location, S3Config
 
 _Network = TypeVar("_Network", bound="WeightsConfig")
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -39,25 +49,118 @@ class _Section(BaseModel):
 
 
 class SourceConfig(_Section):
-    """A folder of photos, with or without human labels."""
+    """What all sources have in common."""
 
-    kind: Literal["image_folder"] = Field(default="image_folder", description="What keeps the photos.")
-    path: Path = Field(description="Folder of photos, searched at all depths.")
-    labels: Literal["none", "coco", "yolo"] = Field(default="none", description="Format of the human labels.")
-    labels_path: Path | None = Field(
-        default=None,
-        description="COCO: the JSON of annotations. YOLO: the folder of .txt files; default, `labels` beside `images`.",
-    )
-    class_names: Path | None = Field(
-        default=None, description="YOLO: data.yaml or a text file with a name a line; default, the 80 classes of COCO."
-    )
+    path: Location = Field(description="Folder of photos, or `s3://bucket/prefix`, searched at all depths.")
     shard_size: int = Field(default=2_000, ge=1, description="Photos in a full shard.")
-    license: str = Field(default="unknown", description="Of the photos; it stands in every pair.")
+    license: str = Field(default="unknown", description="Of photos whose source names none; it stands in every pair.")
     max_pixels: int = Field(
         default=100_000_000, ge=1, description="Larger photos are rejected before they are decoded."
     )
     min_side: int = Field(default=32, ge=1, description="Photos with a shorter side, in pixels, are rejected.")
     max_bytes: int = Field(default=100_000_000, ge=1, description="Larger files are rejected before they are read.")
+    max_near_duplicate_distance: int | None = Field(
+        default=3,
+        ge=0,
+        le=8,
+        description="Photos whose 64-bit perceptual hashes differ in at most so many bits are one; null: never.",
+    )
+    threads: int = Field(default=8, ge=1, description="Photos that are read at once.")
+    s3: S3Config | None = Field(default=None, description="How this source's S3 is reached; default, as the lake's.")
+
+
+MissingPhotos = Literal["reject", "skip"]
+_MISSING = "photos that the labels name and `path` lacks: a reject row each, or skipped and counted in the log."
+
+
+class ImageFolderConfig(SourceConfig):
+    """Any folder of photos, with or without human labels."""
+
+    kind: Literal["image_folder"] = Field(default="image_folder", description="A folder or S3 prefix of photos.")
+    labels: Literal["none", "coco", "yolo"] = Field(default="none", description="Format of the human labels.")
+    labels_path: Location | None = Field(
+        default=None,
+        description="COCO: the JSON of annotations. YOLO: the folder of .txt files; default, `labels` beside `images`.",
+    )
+    class_names: Location | None = Field(
+        default=None, description="YOLO: data.yaml or a text file with a name a line; default, the 80 classes of COCO."
+    )
+    missing_photos: MissingPhotos = Field(default="reject", description=f"COCO: what becomes of {_MISSING}")
+
+
+class Objects365Config(SourceConfig):
+    """Objects365 v2 as published: patch folders or archives, and the COCO-style JSON."""
+
+    kind: Literal["objects365"] = Field(default="objects365", description="Objects365 v2.")
+    path: Location = Field(
+        description="Folder or S3 prefix that holds `patchN/` folders, or `patchN.tar.gz`, `.tar` or `.zip` archives."
+    )
+    annotations: Location = Field(description="`zhiyuan_objv2_train.json` or `zhiyuan_objv2_val.json`.")
+    boxes: Literal["xywh", "xyxy"] = Field(
+        default="xywh", description="What `bbox` holds; a mirror on a model hub has xyxy."
+    )
+    missing_photos: MissingPhotos = Field(
+        default="reject", description=f"What becomes of {_MISSING} Absent patches are awaited."
+    )
+
+
+class OpenImagesConfig(SourceConfig):
+    """OpenImages V7 as published: photos of one subset and the CSV tables."""
+
+    kind: Literal["openimages"] = Field(default="openimages", description="OpenImages V7.")
+    path: Location = Field(
+        description="Folder of `<ImageID>.jpg`, or the public bucket: `s3://open-images-dataset/train`, with "
+        "`s3: {unsigned: true, region: us-east-1}`."
+    )
+    boxes: Location = Field(description="CSV of boxes, 13 columns or the 21 of `oidv6-train-annotations-bbox.csv`.")
+    images: Location = Field(description="CSV of images, with `Rotation`, `License` and more.")
+    class_descriptions: Location = Field(description="`class-descriptions-boxable.csv` or the V7 one: MID, name.")
+    hierarchy: Location | None = Field(default=None, description="`bbox_labels_600_hierarchy.json`.")
+    relationships: Location | None = Field(default=None, description="CSV of visual relationships.")
+    missing_photos: MissingPhotos = Field(default="reject", description=f"What becomes of {_MISSING}")
+
+
+class DownloadConfig(_Section):
+    """How photos are fetched from the addresses of a table."""
+
+    concurrency: int = Field(default=32, ge=1, description="Downloads at once.")
+    max_attempts: int = Field(default=3, ge=1, description="Tries of each address, with growing waits between.")
+    timeout_s: float = Field(default=15, gt=0, description="Seconds without a byte until a try is given up.")
+    max_redirects: int = Field(default=5, ge=0, description="Redirects that are followed.")
+    allow_private_addresses: bool = Field(
+        default=False, description="Ask hosts on private, loopback and link-local addresses too."
+    )
+    user_agent: str = Field(default="spatialforge", description="Who asks; add an address for complaints.")
+    keep: bool = Field(default=False, description="Keep downloads in the cache after their shard has been written.")
+
+
+class PixMoConfig(SourceConfig):
+    """PixMo as published: Parquet tables with the addresses of photos."""
+
+    kind: Literal["pixmo"] = Field(default="pixmo", description="PixMo.")
+    path: Location = Field(description="Parquet file, or folder or S3 prefix of Parquet files, of one table.")
+    table: Literal["points", "count", "cap"] = Field(description="pixmo-points, pixmo-count or pixmo-cap.")
+    point_unit: Literal["auto", "percent", "pixels"] = Field(
+        default="auto", description="Of the points; auto: percent for pixmo-points, pixels for pixmo-count."
+    )
+    download: DownloadConfig = Field(default=DownloadConfig(), description="How photos are fetched.")
+
+
+SOURCE_KINDS = ("image_folder", "objects365", "openimages", "pixmo")
+
+
+def _kind_of(value: Any) -> str:  # noqa: ANN401 - raw YAML or a parsed section
+    return str(value.get("kind", "image_folder") if isinstance(value, Mapping) else getattr(value, "kind", ""))
+
+
+AnySourceConfig = Annotated[
+    Annotated[ImageFolderConfig, Tag("image_folder")]
+    | Annotated[Objects365Config, Tag("objects365")]
+    | Annotated[OpenImagesConfig, Tag("openimages")]
+    | Annotated[PixMoConfig, Tag("pixmo")],
+    Discriminator(_kind_of),
+]
+"""A source of photos, told by its `kind`; without one, a folder."""
 
 
 class WeightsConfig(_Section):
@@ -195,8 +298,15 @@ class ForgeConfig(_Section):
     profile: Literal["demo", "production"] = Field(
         default="demo", description="`production` refuses the backend `auto`: every network is named and pinned."
     )
-    lake: Path = Field(default=Path("lake"), description="Folder of the tables.")
-    sources: Mapping[str, SourceConfig] = Field(
+    lake: Location = Field(default=Path("lake"), description="Folder of the tables, or `s3://bucket/prefix`.")
+    s3: S3Config = Field(default=S3Config(), description="How the S3 of the lake, and of sources, is reached.")
+    cache: Path = Field(
+        default=Path(".forge"), description="Local folder of working files that can be made anew: indexes, downloads."
+    )
+    vocabulary: Path | None = Field(
+        default=None, description="CSV of class names in place of the packaged one: docs/sources.md."
+    )
+    sources: Mapping[str, AnySourceConfig] = Field(
         default_factory=dict, description="By name: lower-case letters, digits and underscores."
     )
     models: ModelsConfig = Field(default=ModelsConfig(), description="Networks.")
@@ -228,7 +338,7 @@ class ForgeConfig(_Section):
                 )
         return self
 
-    def source(self, name: str) -> SourceConfig:
+    def source(self, name: str) -> AnySourceConfig:
         """The configuration of one source.
 
         Raises:
@@ -260,12 +370,23 @@ def load_config(path: Path | None = None) -> ForgeConfig:
     try:
         raw = yaml.safe_load(path.read_text()) or {}
         config = ForgeConfig.model_validate(raw)
-    except (yaml.YAMLError, ValidationError) as error:
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_told(error)}") from error
+    except yaml.YAMLError as error:
         raise ConfigError(f"{path}: {error}") from error
     return _anchored(config, path.absolute().parent)
 
 
-def write_config(path: Path, sources: Mapping[str, SourceConfig]) -> Path:
+def _told(error: ValidationError) -> str:
+    """Each fault by its field, as the file has it: without the name of the kind that pydantic puts in."""
+    faults = [
+        (".".join(str(part) for part in fault["loc"] if part not in SOURCE_KINDS), fault["msg"])
+        for fault in error.errors()
+    ]
+    return "; ".join(f"{field}: {message}" if field else message for field, message in faults)
+
+
+def write_config(path: Path, sources: Mapping[str, AnySourceConfig]) -> Path:
     """Write a configuration of `sources` with defaults for all else.
 
     Raises:
@@ -285,18 +406,18 @@ def write_config(path: Path, sources: Mapping[str, SourceConfig]) -> Path:
 
 
 def _anchored(config: ForgeConfig, folder: Path) -> ForgeConfig:
-    def anchor(path: Path | None) -> Path | None:
-        return folder / path.expanduser() if path is not None else None
+    sources = {name: _anchored_source(source, folder) for name, source in config.sources.items()}
+    places = {name: _anchored_place(getattr(config, name), folder) for name in ("lake", "cache", "vocabulary")}
+    return config.model_copy(update={**places, "sources": sources, "models": _anchored_models(config.models, folder)})
 
-    sources = {
-        name: source.model_copy(
-            update={field: anchor(getattr(source, field)) for field in ("path", "labels_path", "class_names")}
-        )
-        for name, source in config.sources.items()
-    }
-    return config.model_copy(
-        update={"lake": anchor(config.lake), "sources": sources, "models": _anchored_models(config.models, folder)}
-    )
+
+def _anchored_source(source: AnySourceConfig, folder: Path) -> AnySourceConfig:
+    places = {name: _anchored_place(value, folder) for name, value in source if isinstance(value, Path)}
+    return source.model_copy(update=places)
+
+
+def _anchored_place(place: Location | None, folder: Path) -> Location | None:
+    return folder / place.expanduser() if isinstance(place, Path) else place
 
 
 def _anchored_models(models: ModelsConfig, folder: Path) -> ModelsConfig:

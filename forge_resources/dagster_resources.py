@@ -29,4 +29,5 @@ class ForgeResource(dg.ConfigurableResource[None]):
     @property
     def lake(self) -> Lake:
         """The lake that the configuration names."""
-        return Lake(self.config.lake)
+        config = self.config
+        return Lake(config.lake, config.s3)

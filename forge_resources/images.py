@@ -39,6 +39,8 @@ _UPRIGHT: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 _FIRST_SIDEWAYS: Final = 5
+_UNTURNED: Final = 1
+_ORIENTATION_OF_ROTATION: Final = {0: 1, 90: 8, 180: 3, 270: 6}
 _WHITE: Final = (255, 255, 255, 255)
 
 
@@ -68,17 +70,21 @@ class PhotoInfo:
     mode: str
     """Pillow's, as stored: RGB, L, P, CMYK, I;16, ..."""
     orientation: int
-    """EXIF, 1-8; 1 where there is none that can be read."""
+    """How the pixels are stored, 1-8 as EXIF has it: as the source says, else as EXIF says, else 1."""
     width: int
     """Pixels of the upright photo."""
     height: int
 
 
-def decode_upright(data: bytes) -> NDArray[np.uint8]:
-    """Decode a photo to RGB, turned upright as its EXIF orientation says; of an animation, the first frame.
+def decode_upright(data: bytes, orientation: int | None = None) -> NDArray[np.uint8]:
+    """Decode a photo to RGB, turned upright; of an animation, the first frame.
 
     Sixteen-bit greyscale is scaled to eight bits, transparency is laid on white. No size is refused
     but what Pillow itself takes for a bomb: `inspect` has had the say on that.
+
+    Args:
+        data: The file's bytes.
+        orientation: How the pixels are stored, 1-8 as EXIF has it; None: as the file's own EXIF says.
 
     Returns:
         Array of shape (height, width, 3), dtype uint8.
@@ -88,18 +94,30 @@ def decode_upright(data: bytes) -> NDArray[np.uint8]:
     """
     image = _opened(data)
     _load(image)
-    upright = _UPRIGHT.get(_orientation(image))
-    rgb = _rgb(image)
-    return np.asarray(rgb if upright is None else rgb.transpose(upright))
+    if orientation is None or image.format == "TIFF":  # Pillow has turned a TIFF while loading it
+        orientation = _orientation(image)
+    return np.asarray(_turned(_rgb(image), orientation))
 
 
-def inspect(data: bytes, *, max_pixels: int, min_side: int) -> PhotoInfo:
-    """Check that a photo can be used, decoding it in full, once.
+def inspect(
+    data: bytes, *, max_pixels: int, min_side: int, rotation: int | None = None, enough_side: int | None = None
+) -> tuple[PhotoInfo, Image.Image]:
+    """Check that a photo can be used, decoding all of its bytes, once.
+
+    A JPEG's decoder can leave out fine detail: it then reads all bytes, and refuses the same files, but computes
+    1/4, 1/16 or 1/64 of the pixels.
 
     Args:
         data: The file's bytes.
         max_pixels: Width times height above which a photo is refused by its header, before it is decoded.
         min_side: Pixels below which the shorter side is refused.
+        rotation: Degrees counter-clockwise, 0, 90, 180 or 270, that bring the stored pixels upright, whatever
+            EXIF says; None: as EXIF says.
+        enough_side: Pixels of the shorter side that the caller needs: a JPEG comes out at 1/2, 1/4 or 1/8 of its
+            width and height if that leaves so many; None: at its own size.
+
+    Returns:
+        What the photo is, its own size told, and its pixels as they are stored (a TIFF's upright).
 
     Raises:
         UnusablePhoto: by rule `empty_file`, `not_an_image`, `truncated_image`, `too_many_pixels`, `too_small`
@@ -115,17 +133,38 @@ def inspect(data: bytes, *, max_pixels: int, min_side: int) -> PhotoInfo:
     if stored_mode not in _EIGHT_BIT | _SIXTEEN_BIT:
         raise UnusablePhoto("unsupported_mode", f"pixels of mode {stored_mode} have no agreed way to RGB")
     stored_format = image.format or "unknown"
-    turned_by_pillow = _orientation(image) if stored_format == "TIFF" else 1  # it turns a TIFF while loading
+    turned_by_pillow = _orientation(image) if stored_format == "TIFF" else _UNTURNED
+    if rotation is not None and stored_format == "TIFF":
+        raise UnusablePhoto("unsupported_mode", "a TIFF whose source states a rotation: Pillow turns TIFFs itself")
+    if enough_side is not None:
+        image.draft(None, (enough_side, enough_side))  # formats other than JPEG have nothing to leave out
+    else_size = image.size
     _load(image)
-    orientation = _orientation(image)
-    width, height = image.size if orientation < _FIRST_SIDEWAYS else image.size[::-1]
-    return PhotoInfo(
+    orientation = _orientation(image) if rotation is None else _ORIENTATION_OF_ROTATION[rotation]
+    info = PhotoInfo(
         format="JPEG" if stored_format == "MPO" else stored_format,  # several JPEGs in one file: the first is read
         mode=stored_mode,
         orientation=max(orientation, turned_by_pillow),
         width=width,
         height=height,
     )
+    return info, image
+
+
+def upright(image: Image.Image, orientation: int) -> Image.Image:
+    """A decoded photo in RGB, turned upright.
+
+    Args:
+        image: As `inspect` gives it.
+        orientation: As `inspect` gives it.
+    """
+    rgb = _rgb(image)
+    return rgb if image.format == "TIFF" else _turned(rgb, orientation)
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    transposition = _UPRIGHT.get(orientation)
+    return image if transposition is None else image.transpose(transposition)
 
 
 def _opened(data: bytes) -> Image.Image:

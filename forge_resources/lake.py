@@ -1,49 +1,52 @@
-"""The lake: one folder of Parquet tables, each partition written whole or not at all.
+"""The lake: Parquet tables on a local folder or an S3 prefix, each partition written whole or not at all.
 
     <root>/<table>/source=<source>/shard=<shard>/data.parquet    the rows
                                                  manifest.json   what the rows are and what made them
                                                  verdict.json    what the gate said of those very rows
+    <root>/<table>/data.parquet, manifest.json                   of a table that spans all partitions
 
 Hive style, so that DuckDB, Polars and `datasets` read the tables as they lie.
 """
 
-import shutil
-import time
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, Field
 
-from forge_resources.content_hash import ContentHash
 from forge_resources.errors import ForgeError
+from forge_resources.parquet import write_parquet
+from forge_resources.s3 import S3Config, S3Uri
 from forge_resources.shards import ShardKey
+from forge_resources.stores import Store, open_store
 
 DATA = "data.parquet"
 MANIFEST = "manifest.json"
 VERDICT = "verdict.json"
-_STAGING = ".staging"
 STALE_STAGING_S = 86_400.0
 
 
-class Manifest(BaseModel, frozen=True):
-    """What a written partition holds and what it was made of."""
+class TableManifest(BaseModel, frozen=True):
+    """What a written table holds and what it was made of."""
 
     table: str
-    source: str
-    shard: str
     content_hash: str
     rows: int
     inputs: Mapping[str, str] = Field(default_factory=dict)
-    """Content hash of each partition that was read, by table name."""
+    """Content hash of all that was read; of a partition, by table name."""
     versions: Mapping[str, str] = Field(default_factory=dict)
     """Code, models and thresholds that made the rows, by name."""
     counts: Mapping[str, int] = Field(default_factory=dict)
     """Figures of interest, such as rows in, rejected by rule."""
+
+
+class Manifest(TableManifest, frozen=True):
+    """What a written partition holds and what it was made of."""
+
+    source: str
+    shard: str
 
 
 class Verdict(BaseModel, frozen=True):
@@ -61,7 +64,7 @@ class Verdict(BaseModel, frozen=True):
 
 
 class PartitionMissing(ForgeError, LookupError):
-    """A partition that was asked for has not been made."""
+    """A partition, or a table that spans all of them, has not been made."""
 
 
 class PartitionRefused(ForgeError, RuntimeError):
@@ -69,22 +72,32 @@ class PartitionRefused(ForgeError, RuntimeError):
 
 
 class Lake:
-    """Tables on a local folder.
+    """Tables on a local folder or an S3 prefix.
 
-    A partition is staged beside the tables and moved into place by renaming its folder, so a reader
-    sees the old one, the new one, or (for the instant between two renames) none, never a part.
+    A partition is made aside and put in place as its store can: a reader sees the old one, the new one, or
+    (locally for an instant, on S3 while the new one is uploaded) none, never a part. One writer at a time makes
+    a partition; of two at once, the later one stays.
+
+    Args:
+        root: A folder, or an S3 prefix.
+        s3: How S3 is reached; default, as boto3 does.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path | S3Uri, s3: S3Config | None = None) -> None:
         self.root = root
+        self.store: Store = open_store(root, s3)
 
-    def partition_dir(self, table: str, key: ShardKey) -> Path:
+    def partition_dir(self, table: str, key: ShardKey) -> Path | S3Uri:
         """The folder of one partition, whether or not it exists."""
-        return self.root / table / f"source={key.source}" / f"shard={key.shard}"
+        return self.root / _folder(table, key)
 
-    def data_path(self, table: str, key: ShardKey) -> Path:
+    def data_path(self, table: str, key: ShardKey) -> Path | S3Uri:
         """The Parquet file of one partition, whether or not it exists."""
         return self.partition_dir(table, key) / DATA
+
+    def table_path(self, table: str) -> Path | S3Uri:
+        """The Parquet file of a table that spans all partitions, whether or not it exists."""
+        return self.root / table / DATA
 
     def glob(self, table: str) -> str:
         """The pattern of all Parquet files of a table."""
@@ -110,11 +123,10 @@ class Lake:
 
         Raises:
             polars.exceptions.PolarsError: a batch does not fit `schema`; nothing is written then.
+            S3Error: if the store cannot be written.
         """
-        staged = self.root / _STAGING / uuid.uuid4().hex
-        staged.mkdir(parents=True)
-        try:
-            digest, total = self._write_parquet(staged / DATA, rows, pl.Schema(schema))
+        with self.store.staging() as staged:
+            digest, total = write_parquet(staged / DATA, rows, pl.Schema(schema))
             manifest = Manifest(
                 table=table,
                 source=key.source,
@@ -125,38 +137,47 @@ class Lake:
                 versions=versions or {},
                 counts=counts or {},
             )
-            (staged / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
-            self._swap_in(staged, self.partition_dir(table, key))
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
+            self._publish(staged, manifest, _folder(table, key))
         return manifest
 
-    @staticmethod
-    def _write_parquet(path: Path, rows: pl.DataFrame | Iterable[pl.DataFrame], schema: pl.Schema) -> tuple[str, int]:
-        running, total = ContentHash(), 0
-        empty = schema.to_frame()
-        arrow_schema = empty.to_arrow().schema
-        batches = (rows,) if isinstance(rows, pl.DataFrame) else rows
-        with pq.ParquetWriter(path, arrow_schema, compression="zstd") as writer:
-            for batch in batches:
-                frame = batch.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
-                running.update(frame)
-                total += frame.height
-                writer.write_table(frame.to_arrow().cast(arrow_schema))
-            if total == 0:
-                running.update(empty)
-        return running.hexdigest(), total
+    def write_table(
+        self,
+        table: str,
+        rows: pl.DataFrame | Iterable[pl.DataFrame],
+        schema: Mapping[str, pl.DataType],
+        *,
+        inputs: Mapping[str, str] | None = None,
+        versions: Mapping[str, str] | None = None,
+        counts: Mapping[str, int] | None = None,
+    ) -> TableManifest:
+        """Replace a table that spans all partitions; all else is as in `write`.
 
-    def _swap_in(self, staged: Path, target: Path) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        retired = self.root / _STAGING / uuid.uuid4().hex
-        if target.exists():
-            target.rename(retired)
-        staged.rename(target)
-        shutil.rmtree(retired, ignore_errors=True)
+        Raises:
+            ValueError: if the lake holds partitions of that table.
+            polars.exceptions.PolarsError: a batch does not fit `schema`; nothing is written then.
+            S3Error: if the store cannot be written.
+        """
+        if self.keys(table):
+            raise ValueError(f"{table} has partitions: it cannot be written as one table")
+        with self.store.staging() as staged:
+            digest, total = write_parquet(staged / DATA, rows, pl.Schema(schema))
+            manifest = TableManifest(
+                table=table,
+                content_hash=digest,
+                rows=total,
+                inputs=inputs or {},
+                versions=versions or {},
+                counts=counts or {},
+            )
+            self._publish(staged, manifest, table)
+        return manifest
+
+    def _publish(self, staged: Path, manifest: TableManifest, folder: str) -> None:
+        (staged / MANIFEST).write_bytes(_as_file(manifest))
+        self.store.publish(staged, folder, last=MANIFEST)
 
     def clear_staging(self, older_than_s: float = STALE_STAGING_S) -> int:
-        """Remove what killed writers left behind in the staging folder.
+        """Remove what killed writers left behind in the staging folder; on S3 there is none.
 
         Args:
             older_than_s: seconds since a staged folder was last touched; younger ones may be in use.
@@ -164,18 +185,11 @@ class Lake:
         Returns:
             How many folders were removed.
         """
-        oldest = time.time() - older_than_s
-        stale = [folder for folder in (self.root / _STAGING).glob("*") if folder.stat().st_mtime < oldest]
-        for folder in stale:
-            shutil.rmtree(folder)
-        return len(stale)
+        return self.store.clear_staging(older_than_s)
 
     def write_verdict(self, table: str, key: ShardKey, verdict: Verdict) -> None:
         """Lay a gate's verdict beside the rows that it judged."""
-        folder = self.partition_dir(table, key)
-        staged = folder / f".{VERDICT}.{uuid.uuid4().hex}"
-        staged.write_text(verdict.model_dump_json(indent=2) + "\n")
-        staged.replace(folder / VERDICT)
+        self.store.write(f"{_folder(table, key)}/{VERDICT}", _as_file(verdict))
 
     # --- reading
 
@@ -185,17 +199,21 @@ class Lake:
         Raises:
             PartitionMissing: if it was never made.
         """
-        path = self.partition_dir(table, key) / MANIFEST
-        if not path.exists():
+        found = self._manifest(table, key)
+        if found is None:
             raise PartitionMissing(
                 f"{table} [{key}] is not in the lake {self.root}: materialize {table} for {key} first"
             )
-        return Manifest.model_validate_json(path.read_text())
+        return found
+
+    def _manifest(self, table: str, key: ShardKey) -> Manifest | None:
+        text = self.store.read(f"{_folder(table, key)}/{MANIFEST}")
+        return None if text is None else Manifest.model_validate_json(text)
 
     def verdict(self, table: str, key: ShardKey) -> Verdict | None:
         """The gate's last word on one partition, or None where no gate has run on it."""
-        path = self.partition_dir(table, key) / VERDICT
-        return Verdict.model_validate_json(path.read_text()) if path.exists() else None
+        text = self.store.read(f"{_folder(table, key)}/{VERDICT}")
+        return None if text is None else Verdict.model_validate_json(text)
 
     def require_passed(self, table: str, key: ShardKey) -> Manifest:
         """The manifest of a partition that its gate has passed, as it lies there now.
@@ -222,7 +240,8 @@ class Lake:
                 f"again, or change the threshold and {judge_again}"
             )
         for source, content_hash in manifest.inputs.items():
-            if self._has(source, key) and self.manifest(source, key).content_hash != content_hash:
+            present = self._manifest(source, key)
+            if present is not None and present.content_hash != content_hash:
                 raise PartitionRefused(
                     f"{table} [{key}] was made of an older {source}: materialize {table} for {key} again"
                 )
@@ -236,20 +255,17 @@ class Lake:
             return False
         return True
 
-    def _has(self, table: str, key: ShardKey) -> bool:
-        return (self.partition_dir(table, key) / MANIFEST).exists()
-
     def scan(self, table: str, key: ShardKey) -> pl.LazyFrame:
         """The rows of one partition, ungated; `source` and `shard` come from the rows themselves."""
         self.manifest(table, key)
-        return pl.scan_parquet(self.data_path(table, key), hive_partitioning=False)
+        return self.store.scan(f"{_folder(table, key)}/{DATA}")
 
     def batches(
         self, table: str, key: ShardKey, rows: int, columns: Sequence[str] | None = None
     ) -> Iterator[pl.DataFrame]:
         """The rows of one partition, ungated, at most `rows` at a time and in order."""
         self.manifest(table, key)
-        with pq.ParquetFile(self.data_path(table, key)) as file:
+        with self.store.parquet(f"{_folder(table, key)}/{DATA}") as file:
             for batch in file.iter_batches(batch_size=rows, columns=list(columns) if columns else None):
                 frame = pl.from_arrow(pa.Table.from_batches([batch]))
                 assert isinstance(frame, pl.DataFrame)
@@ -257,7 +273,39 @@ class Lake:
 
     def keys(self, table: str) -> list[ShardKey]:
         """All partitions of a table that were written, sorted."""
-        found = self.root.glob(f"{table}/source=*/shard=*/{MANIFEST}")
+        found = (path.split("/") for path in self.store.glob(f"{table}/source=*/shard=*/{MANIFEST}"))
         return sorted(
-            ShardKey(path.parts[-3].removeprefix("source="), path.parts[-2].removeprefix("shard=")) for path in found
+            ShardKey(source.removeprefix("source="), shard.removeprefix("shard=")) for *_, source, shard, _ in found
         )
+
+    def has_table(self, table: str) -> bool:
+        """Whether a table that spans all partitions was written."""
+        return self.store.read(f"{table}/{MANIFEST}") is not None
+
+    def table_manifest(self, table: str) -> TableManifest:
+        """The manifest of a table that spans all partitions.
+
+        Raises:
+            PartitionMissing: if it was never made.
+        """
+        text = self.store.read(f"{table}/{MANIFEST}")
+        if text is None:
+            raise PartitionMissing(f"{table} is not in the lake {self.root}: materialize {table} first")
+        return TableManifest.model_validate_json(text)
+
+    def scan_table(self, table: str) -> pl.LazyFrame:
+        """The rows of a table that spans all partitions.
+
+        Raises:
+            PartitionMissing: if it was never made.
+        """
+        self.table_manifest(table)
+        return self.store.scan(f"{table}/{DATA}")
+
+
+def _folder(table: str, key: ShardKey) -> str:
+    return f"{table}/source={key.source}/shard={key.shard}"
+
+
+def _as_file(document: BaseModel) -> bytes:
+    return document.model_dump_json(indent=2).encode() + b"\n"

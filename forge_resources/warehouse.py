@@ -2,13 +2,16 @@
 
 import tempfile
 from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import polars as pl
 
 from forge_resources.errors import ForgeError
-from forge_resources.lake import Lake, Manifest, Verdict
+from forge_resources.lake import Lake, PartitionMissing
+from forge_resources.s3 import REQUESTS_AT_ONCE
 from forge_resources.shards import ShardKey
 
 if TYPE_CHECKING:
@@ -47,7 +50,8 @@ class QueryError(ForgeError, ValueError):
 class Warehouse:
     """A read-only look at a lake, as it stood when this was opened.
 
-    Each table of `schemas` is a view over its Parquet files, and empty while it has none. Columns of
+    Each table of `schemas` is a view over its Parquet files, be they partitions or one file of a table that spans
+    all of them, and empty while it has none. On S3 the files are read by ranges as queries need them. Columns of
     bytes (photos, depth maps) are left out; `source` and `shard` come from the rows, enumerations read
     as text. A table in `gated` holds only partitions whose gate has passed their present content. The
     table `partitions` lists every partition with its verdict, whether or not it counts.
@@ -70,6 +74,9 @@ class Warehouse:
         import duckdb
 
         self._connection = duckdb.connect(config={"temp_directory": self._spill.name})
+        filesystem = lake.store.filesystem()
+        if filesystem is not None:
+            self._connection.register_filesystem(filesystem)
         partitions = _partitions(lake, tuple(schemas))
         self.add_table("partitions", partitions)
         for table, schema in schemas.items():
@@ -80,6 +87,8 @@ class Warehouse:
                 str(lake.data_path(table, ShardKey(source, shard)))
                 for source, shard in counted.select("source", "shard").iter_rows()
             ]
+            if lake.has_table(table):
+                files.append(str(lake.table_path(table)))
             try:
                 self._connection.execute(_view(table, pl.Schema(schema), files))
             except duckdb.BinderException as error:
@@ -149,15 +158,20 @@ class Warehouse:
 
 
 def _partitions(lake: Lake, tables: tuple[str, ...]) -> pl.DataFrame:
-    rows = [
-        _partition_row(lake.manifest(table, key), lake.verdict(table, key))
-        for table in tables
-        for key in lake.keys(table)
-    ]
-    return pl.DataFrame(rows, schema=dict(PARTITIONS), orient="row")
+    written = [(table, key) for table in tables for key in lake.keys(table)]
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        rows = pool.map(partial(_partition_row, lake), written)
+        return pl.DataFrame([row for row in rows if row is not None], schema=dict(PARTITIONS), orient="row")
 
 
-def _partition_row(manifest: Manifest, verdict: Verdict | None) -> tuple[object, ...]:
+def _partition_row(lake: Lake, place: tuple[str, ShardKey]) -> tuple[object, ...] | None:
+    """What is said of a table's partition; None where a writer has taken it away since, to replace it."""
+    table, key = place
+    try:
+        manifest = lake.manifest(table, key)
+    except PartitionMissing:
+        return None
+    verdict = lake.verdict(table, key)
     if verdict is None:
         outcome, failures = "none", 0
     elif verdict.content_hash != manifest.content_hash:

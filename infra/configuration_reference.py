@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -17,18 +17,28 @@ from forge_resources.config import (
     ENVIRONMENT_VARIABLE,
     DepthConfig,
     DetectorConfig,
+    DownloadConfig,
     ForgeConfig,
     GatesConfig,
+    ImageFolderConfig,
     ModelsConfig,
+    Objects365Config,
+    OpenImagesConfig,
+    PixMoConfig,
     PoseConfig,
-    SourceConfig,
     TasksConfig,
     VerificationConfig,
 )
+from forge_resources.s3 import S3Config, S3Uri
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "The file": ForgeConfig,
-    "sources.NAME": SourceConfig,
+    "s3": S3Config,
+    "sources.NAME, kind image_folder": ImageFolderConfig,
+    "sources.NAME, kind objects365": Objects365Config,
+    "sources.NAME, kind openimages": OpenImagesConfig,
+    "sources.NAME, kind pixmo": PixMoConfig,
+    "sources.NAME.download": DownloadConfig,
     "models": ModelsConfig,
     "models.detector": DetectorConfig,
     "models.pose": PoseConfig,
@@ -84,9 +94,11 @@ def type_text(annotation: Any) -> str:  # noqa: ANN401 - whatever a type annotat
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in arguments)
+    if origin is Annotated:
+        return type_text(arguments[0])
     if origin is not None:
         return _generic_text(origin, [type_text(argument) for argument in arguments if argument is not NoneType])
-    for base, text in ((BaseModel, "section"), (PurePath, "path")):
+    for base, text in ((BaseModel, "section"), (PurePath, "path"), (S3Uri, "s3 address")):
         if isinstance(annotation, type) and issubclass(annotation, base):
             return text
     return _NAMES[annotation]
@@ -94,7 +106,7 @@ def type_text(annotation: Any) -> str:  # noqa: ANN401 - whatever a type annotat
 
 def _generic_text(origin: Any, arguments: list[str]) -> str:  # noqa: ANN401 - whatever has arguments
     if origin in (Union, UnionType):
-        return " or ".join(arguments)
+        return " or ".join(dict.fromkeys(arguments))
     if origin is Mapping:
         return f"map of {arguments[1]}"
     return f"list of {arguments[0]}" if arguments[-1] == _MORE else f"[{', '.join(arguments)}]"

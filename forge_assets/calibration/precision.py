@@ -12,16 +12,18 @@ from forge_assets.calibration.truth import boxes_of, judge_by_boxes, judge_by_de
 from forge_assets.candidate_qa.generate import candidates
 from forge_assets.depth_maps.read_depth import depth_maps
 from forge_assets.detections.detect import detections
+from forge_assets.raw_images.naming import LabelNaming
 from forge_assets.raw_images.photos import RejectedPhotos, raw_images
 from forge_assets.scenes.build import scenes
 from forge_assets.scenes.depth_quantiles import depths_of_shard
 from forge_assets.tables import RAW_IMAGES, TASKS
 from forge_assets.verified_qa.verify import verify
-from forge_resources.config import ForgeConfig, SourceConfig
+from forge_resources.config import ForgeConfig, ImageFolderConfig
 from forge_resources.lake import Lake
 from forge_resources.models.selection import load_depth, load_detector, load_pose
 from forge_resources.shards import ShardKey
 from forge_resources.sources import open_source
+from forge_resources.vocabulary import Vocabulary
 
 CONFIDENCE = 0.95
 
@@ -104,7 +106,7 @@ class _Found:
 
 def _by_depth(config: ForgeConfig, folder: Path, progress: Progress | None) -> pl.DataFrame:
     kinds = {entry["name"]: entry["kind"] for entry in json.loads((folder / "index.json").read_text())}
-    found = _pipeline(config, SourceConfig(path=folder), progress)
+    found = _pipeline(config, ImageFolderConfig(path=folder), progress)
     depths = {
         image_id: read_depth(folder, stem, kinds[stem])
         for image_id in found.photos["image_id"]
@@ -114,7 +116,7 @@ def _by_depth(config: ForgeConfig, folder: Path, progress: Progress | None) -> p
 
 
 def _by_boxes(config: ForgeConfig, folder: Path, progress: Progress | None) -> pl.DataFrame:
-    source = SourceConfig(path=folder / "images", labels="yolo", labels_path=folder / "labels")
+    source = ImageFolderConfig(path=folder / "images", labels="yolo", labels_path=folder / "labels")
     found = _pipeline(config, source, progress)
     labeled = found.photos.filter("is_labeled")
     categories = dict(found.scenes.select("object_id", "category").iter_rows())
@@ -123,10 +125,11 @@ def _by_boxes(config: ForgeConfig, folder: Path, progress: Progress | None) -> p
     return _judged(config, of_labeled, judge_by_boxes(known, boxes_of(labeled), categories))
 
 
-def _pipeline(config: ForgeConfig, source: SourceConfig, progress: Progress | None) -> _Found:
+def _pipeline(config: ForgeConfig, source: ImageFolderConfig, progress: Progress | None) -> _Found:
     """All stages up to candidates over one folder, the human labels kept from every one of them."""
     key = ShardKey.numbered("calibration", 0)
-    photos = open_source(key.source, source)
+    photos = open_source(key.source, source, config.s3, config.cache)
+    naming = LabelNaming(Vocabulary.packaged(), "coco")
     members = photos.list_photos()
 
     def heard(stage: str) -> Callable[[int], None]:
@@ -136,7 +139,10 @@ def _pipeline(config: ForgeConfig, source: SourceConfig, progress: Progress | No
         lake = Lake(Path(folder))
         rejects = RejectedPhotos(key)
         lake.write(
-            "raw_images", key, raw_images(key, members, photos, source, val_share=0, rejects=rejects), RAW_IMAGES
+            "raw_images",
+            key,
+            raw_images(key, members, photos, source, naming=naming, val_share=0, rejects=rejects),
+            RAW_IMAGES,
         )
         rows = lake.scan("raw_images", key).drop("image").collect()
         unlabeled = rows.with_columns(is_labeled=pl.lit(value=False), labels_dropped=pl.lit(0))

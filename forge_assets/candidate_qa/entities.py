@@ -3,6 +3,7 @@
 import polars as pl
 
 from forge_assets.candidate_qa.names import category_names
+from forge_assets.tables import UNASKABLE_FLAGS
 from forge_resources.config import ForgeConfig
 
 MATCH_IOU = 0.5
@@ -14,18 +15,23 @@ def to_thousandths(pixels: str, side: str) -> pl.Expr:
     return (pl.col(pixels) / pl.col(side) * 1000).round().clip(0, 1000).cast(pl.Int32)
 
 
+def unaskable() -> pl.Expr:
+    """The label says that the object is no single, real one seen from outside."""
+    return pl.any_horizontal(pl.col(flag).fill_null(value=False) for flag in UNASKABLE_FLAGS)
+
+
 def _counts(scenes: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
     """Objects per photo and category, counted strictly, loosely, in the mirror, and as possible rivals.
 
     In a labelled photo the human boxes count, and a detector's box only where it contradicts them: it is
-    sure, and no human box of its class matches it. A crowd counts as several; a human label that could not be
-    used may have been of any class, so it counts as one more that there may be.
+    sure, and no human box of its class matches it. A crowd counts as several, and so does what may or may not
+    be meant, such as a statue; a human label that could not be used may have been of any class, so it counts as
+    one more that there may be.
     """
     rules = config.verification
     human, detected = pl.col("origin") == "human", pl.col("origin") == "detector"
     labeled = pl.col("is_labeled")
-    crowd = human & pl.col("is_crowd")
-    person_counted = human & ~pl.col("is_crowd")
+    person_counted = human & ~unaskable()
     unmatched = labeled & detected & (pl.col("match_iou").fill_null(0) < MATCH_IOU)
     found = ~labeled & detected
 
@@ -33,7 +39,7 @@ def _counts(scenes: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
         return of.sum().cast(pl.Int32)
 
     certain = number(person_counted)
-    unsure = 2 * number(crowd) + pl.col("labels_dropped").first().fill_null(0)
+    unsure = 2 * number(human & unaskable()) + pl.col("labels_dropped").first().fill_null(0)
     return scenes.group_by("image_id", "category").agg(
         count_strict=certain + number(found & (pl.col("score") >= rules.count_strict_score)),
         count_loose=certain
@@ -52,7 +58,7 @@ def _counts(scenes: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
 def entities(scenes: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
     """The objects that questions may name, one row each, with the words and boxes to name them by.
 
-    In a labelled photo these are the human boxes that are not crowds; else the detector's boxes from
+    In a labelled photo these are the human boxes that no flag makes unaskable; else the detector's boxes from
     `min_candidate_score`, at most `max_objects` of a photo, the surest first.
 
     Args:
@@ -65,7 +71,7 @@ def entities(scenes: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
         (0-1: human boxes are sure and need no mirror), `box` (Array of 4 Int32, 0-1000), `region` (its
         text), `singular`, `plural`, `indefinite`, `by_name` ("the bus") and `by_region`.
     """
-    human = pl.col("is_labeled") & (pl.col("origin") == "human") & ~pl.col("is_crowd")
+    human = pl.col("is_labeled") & (pl.col("origin") == "human") & ~unaskable()
     found = ~pl.col("is_labeled") & (pl.col("score") >= config.tasks.min_candidate_score)
     is_human = pl.col("origin") == "human"
     names = category_names(scenes.select("category").unique().collect()["category"])

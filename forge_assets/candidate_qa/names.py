@@ -15,12 +15,16 @@ def _exceptions() -> dict[str, tuple[str, str]]:
 
 @cache
 def _forms(category: str) -> tuple[str, str, str]:
-    engine = inflect.engine()
-    plural = str(engine.plural_noun(category))
-    if plural == f"{category}s" and category.endswith("s"):
-        plural = category  # a class that is named in the plural, such as "boots"
-    singular, plural = _exceptions().get(category, (category, plural))
-    return singular, plural, engine.a(singular)
+    alternatives = category.split("/")
+    singular, plural = " or ".join(alternatives), " or ".join(map(_plural, alternatives))
+    singular, plural = _exceptions().get(category, (singular, plural))
+    return singular, plural, inflect.engine().a(singular)
+
+
+def _plural(name: str) -> str:
+    plural = str(inflect.engine().plural_noun(name))
+    is_plural_already = plural == f"{name}s" and name.endswith("s")  # a class such as "boots"
+    return name if is_plural_already else plural
 
 
 def category_names(categories: pl.Series) -> pl.DataFrame:

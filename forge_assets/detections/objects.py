@@ -7,7 +7,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from forge_resources.models.boxes import Boxes, FloatArray, coco_name, iou_matrix, match_one_to_one
+from forge_assets.tables import LABEL_FLAGS
+from forge_resources.models.boxes import Boxes, FloatArray, iou_matrix, match_one_to_one
 
 PERSON: Final = "person"
 MIN_MIRROR_MATCH_IOU: Final = 0.3
@@ -23,7 +24,7 @@ class Objects:
     """Shape (H, 4), clipped to the photo, in the source's order."""
     human_categories: list[str]
     is_crowd: NDArray[np.bool_]
-    """Shape (H,)."""
+    """Shape (H,): crowds and groups."""
     detected: Boxes
     """D boxes in the photo."""
     mirrored: Boxes
@@ -57,9 +58,9 @@ def gather(photo: Mapping[str, Any], detected: Boxes, mirrored: Boxes, min_perso
         ValueError: if a label's box lies outside the photo or is empty.
     """
     labels = photo["labels"] or []
-    categories = [coco_name(label["category"]) for label in labels]
+    categories = [label["category"] for label in labels]
     human = _clipped(labels, photo)
-    is_crowd = np.array([bool(label["is_crowd"]) for label in labels], dtype=np.bool_)
+    is_crowd = np.array([bool(label["is_crowd"] or label["is_group"]) for label in labels], dtype=np.bool_)
     mirror_iou = iou_matrix(detected.xyxy, mirrored.xyxy) * _same(detected.categories, mirrored.categories)
     human_iou = iou_matrix(human, detected.xyxy) * _same(categories, detected.categories) * ~is_crowd[:, None]
     detected_of = match_one_to_one(human_iou, MIN_HUMAN_MATCH_IOU)
@@ -125,6 +126,7 @@ def rows(
                 "category": found.detected.categories[index],
                 **_corners("", box),
                 "is_crowd": False,
+                **dict.fromkeys(LABEL_FLAGS),
                 "score": float(found.detected.scores[index]),
                 "match_iou": float(overlaps.max(initial=0.0)) if photo["is_labeled"] else None,
                 **_mirror_evidence(found, index),
@@ -140,7 +142,8 @@ def rows(
                 "origin": "human",
                 "category": found.human_categories[index],
                 **_corners("", box),
-                "is_crowd": bool(found.is_crowd[index]),
+                "is_crowd": bool(photo["labels"][index]["is_crowd"]),
+                **{flag: photo["labels"][index][flag] for flag in LABEL_FLAGS},
                 "score": float(found.detected.scores[match]) if match >= 0 else None,
                 "match_iou": float(found.human_iou[index, match]) if match >= 0 else None,
                 **_mirror_evidence(found, match),

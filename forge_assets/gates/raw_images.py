@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from forge_assets.gates.gate import Facts, Gate
-from forge_assets.gates.promises import among, between, equal, holds, matches, present, unique
+from forge_assets.gates.promises import absent, among, between, equal, holds, matches, present, unique
 from forge_assets.gates.statements import EDGE_TOLERANCE, numbers_are_finite, of_partition
 from forge_assets.tables import SPLITS
 from forge_resources.config import ForgeConfig
@@ -21,8 +21,10 @@ FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
 LABEL_RULES = "label_"
 """Rejections by rules of this prefix concern single labels, whose photo is kept."""
 
-DUPLICATE = "duplicate_image"
-"""Photos rejected by this rule are accounted for, but speak not against the source."""
+BLAMELESS_RULES = ("duplicate_image", "near_duplicate_image", "dead_link", "download_failed", "wrong_sha256")
+"""Photos rejected by these are accounted for, but speak not against the source: links die, duplicates happen."""
+
+EXAMPLES_NAMED = 3
 
 
 def expectations(config: ForgeConfig, key: ShardKey) -> "list[Expectation]":
@@ -60,6 +62,7 @@ def fact_expectations(config: ForgeConfig, _key: ShardKey) -> "list[Expectation]
         equal("photos_in", "photos_out", "photos_accounted_for"),
         equal("rejected", "rejections_on_record", "rejections_recorded"),
         between("unusable_share", 0, config.gates.max_rejected_images),
+        absent("unusable_photos", "unusable_photos_few"),
     ]
 
 
@@ -99,25 +102,37 @@ def frame(lake: Lake, key: ShardKey, _config: ForgeConfig) -> pl.DataFrame:
     )
 
 
-def facts(lake: Lake, key: ShardKey, _config: ForgeConfig) -> Facts:
+def facts(lake: Lake, key: ShardKey, config: ForgeConfig) -> Facts:
     """Photos in and out, by the manifest's `photos_in` and `rejected` and by the rows of `rejected_images`."""
     manifest = lake.manifest("raw_images", key)
     photos_in, rejected = manifest.counts.get("photos_in"), manifest.counts.get("rejected")
-    rule = pl.col("rule").fill_null("")
-    of_photos = ~rule.str.starts_with(LABEL_RULES)
-    on_record, unusable = (
+    of_photos = (
         lake.scan("rejected_images", key)
-        .select(of_photos.sum().cast(pl.Int64), unusable=(of_photos & (rule != DUPLICATE)).sum().cast(pl.Int64))
+        .with_columns(pl.col("rule").fill_null(""))
+        .filter(~pl.col("rule").str.starts_with(LABEL_RULES))
+        .select("path", "rule")
         .collect()
-        .row(0)
     )
+    unusable = of_photos.filter(~pl.col("rule").is_in(BLAMELESS_RULES))
+    share = unusable.height / photos_in if photos_in else 0.0
     return {
         "photos_in": photos_in,
         "rejected": rejected,
         "photos_out": manifest.rows + (rejected or 0),
-        "rejections_on_record": on_record,
-        "unusable_share": unusable / photos_in if photos_in else 0.0,
+        "rejections_on_record": of_photos.height,
+        "unusable_share": share,
+        "unusable_photos": _told(unusable) if share > config.gates.max_rejected_images else None,
     }
+
+
+def _told(unusable: pl.DataFrame) -> str:
+    """The rules, how many photos each rejected, and examples, the most frequent first."""
+    rules = (
+        unusable.group_by("rule")
+        .agg(pl.len(), pl.col("path").sort().head(EXAMPLES_NAMED))
+        .sort("len", "rule", descending=[True, False])
+    )
+    return "; ".join(f"{rule}: {count} ({', '.join(paths)})" for rule, count, paths in rules.iter_rows())
 
 
 GATE = Gate("raw_images", "image_id", frame, expectations, facts, fact_expectations)

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from forge_assets.raw_images.naming import LabelNaming
 from forge_assets.raw_images.photos import RejectedPhotos
 from forge_assets.raw_images.photos import raw_images as read_photos
 from forge_assets.stage import materialized, progress_of, shard_of, stage_asset
@@ -15,8 +16,14 @@ from forge_assets.tables import RAW_IMAGES, REJECTED_IMAGES
 from forge_resources.dagster_resources import ForgeResource
 from forge_resources.sources import open_source
 from forge_resources.sources.shard_plan import ShardPlan
+from forge_resources.vocabulary import Vocabulary
 
-VERSION = "1"
+VERSION = "2"
+MEMBERS_VERSION = "members"
+"""The manifest's version that says which members, in which of their versions, the partition was made of."""
+UNKNOWN_CLASSES_SHOWN = 20
+VOCABULARY_OF = {"image_folder": "coco", "objects365": "objects365", "openimages": "openimages", "pixmo": "pixmo"}
+"""Whose names the labels of each kind of source bear."""
 
 
 @stage_asset(
@@ -29,36 +36,60 @@ def raw_images(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.Ma
     """One row a photo: decoded once to be checked, hashed, with its human labels; the unusable become reject rows."""
     started, lake, key = time.monotonic(), forge.lake, shard_of(context)
     config = forge.config
-    source = config.source(key.source)
-    members = ShardPlan(config.lake).members(key)
+    settings = config.source(key.source)
+    plan = ShardPlan(config.lake, config.s3)
+    members = plan.members(key)
+    source = open_source(key.source, settings, config.s3, config.cache)
+    vocabulary = Vocabulary.load(config.vocabulary) if config.vocabulary else Vocabulary.packaged()
+    naming = LabelNaming(vocabulary, VOCABULARY_OF[settings.kind])
     report = progress_of(context, "raw_images", len(members))
     rejects = RejectedPhotos(key)
     counts = {"photos_in": len(members)}
-    versions = {"code": VERSION, "source": source.digest}
+    versions = {
+        "code": VERSION,
+        "source": settings.digest,
+        MEMBERS_VERSION: plan.digest(key),
+        "vocabulary": vocabulary.digest,
+    }
     batches = read_photos(
         key,
         members,
-        open_source(key.source, source),
         source,
+        settings,
+        naming=naming,
         val_share=config.tasks.val_share,
         rejects=rejects,
         progress=lambda done, _total: report(done),
     )
     manifest = lake.write(
-        "raw_images", key, _then_count(batches, rejects, counts), RAW_IMAGES, versions=versions, counts=counts
+        "raw_images", key, _then_count(batches, rejects, naming, counts), RAW_IMAGES, versions=versions, counts=counts
     )
     lake.write("rejected_images", key, rejects.frame(), REJECTED_IMAGES, versions=versions)
+    source.written(members)
     return materialized(
         lake,
         manifest,
         started,
-        {f"rejected/{rule}": count for rule, count in rejects.counts().items()},
+        {
+            **{f"rejected/{rule}": count for rule, count in rejects.counts().items()},
+            **{f"source/{name}": count for name, count in source.counts().items()},
+            "unknown_classes": _unknown_classes(naming),
+        },
         picture_of_photos(lake, key),
     )
 
 
+def _unknown_classes(naming: LabelNaming) -> dg.TableMetadataValue:
+    shown = list(naming.unknown.items())[:UNKNOWN_CLASSES_SHOWN]
+    return dg.MetadataValue.table(
+        [dg.TableRecord({"category": category, "labels": count}) for category, count in shown],
+        schema=dg.TableSchema([dg.TableColumn("category"), dg.TableColumn("labels", "int")]),
+    )
+
+
 def _then_count(
-    batches: Iterator[pl.DataFrame], rejects: RejectedPhotos, counts: dict[str, int]
+    batches: Iterator[pl.DataFrame], rejects: RejectedPhotos, naming: LabelNaming, counts: dict[str, int]
 ) -> Iterator[pl.DataFrame]:
     yield from batches
     counts["rejected"] = rejects.photos
+    counts["labels_of_unknown_classes"] = sum(naming.unknown.values())

@@ -10,21 +10,25 @@ from typing import Any, Final
 
 import polars as pl
 
+from forge_assets.raw_images.naming import LabelNaming
+from forge_assets.raw_images.shard_duplicates import SAME_PICTURE, ShardDuplicates
 from forge_assets.tables import RAW_IMAGES, REJECTED_IMAGES
 from forge_resources.config import SourceConfig
-from forge_resources.images import PhotoInfo, UnusablePhoto, inspect
+from forge_resources.images import PhotoInfo, UnusablePhoto, inspect, upright
+from forge_resources.perceptual_hash import HASH_BITS, perceptual_hash
 from forge_resources.shards import ShardKey
-from forge_resources.sources.base import LabelReader, Member, PhotoLabels, PhotoSource
+from forge_resources.sources.base import Member, PhotoLabels, PhotoSource, ShardReader
 
 BATCH_PHOTOS: Final = 64
 BATCH_BYTES: Final = 64_000_000
-HARMLESS_LABEL_RULE: Final = "label_duplicate"
-"""What it drops stands in the photo's labels once more."""
-_THREADS: Final = 4
-_AHEAD_PHOTOS: Final = 16
+HARMLESS_LABEL_RULES: Final = ("label_duplicate", "label_absent")
+"""What the first drops stands in the photo's labels once more; the second says that nobody labelled the photo."""
+_AHEAD_PHOTOS: Final = 4
+"""Photos that are read or waiting, for each thread."""
 _AHEAD_BYTES: Final = 64_000_000
 _SPLIT_DIGITS: Final = 8
 
+_RejectedRow = tuple[str, str, str, str | None, str | None]
 Progress = Callable[[int, int], None]
 """Called with the photos that are done and the photos of the shard."""
 
@@ -38,26 +42,26 @@ class RejectedPhotos:
 
     def __init__(self, key: ShardKey) -> None:
         self._key = key
-        self._rows: list[tuple[str, str, str]] = []
+        self._rows: list[_RejectedRow] = []
 
-    def add(self, path: str, rule: str, detail: str) -> None:
-        """Note one photo, or one label of a photo if `rule` begins with `label_`."""
-        self._rows.append((path, rule, detail))
+    def add(self, path: str, rule: str, detail: str, sha256: str | None = None, phash: str | None = None) -> None:
+        """Note one photo, or one label of a photo if `rule` begins with `label_`; hashes if it was decoded."""
+        self._rows.append((path, rule, detail, sha256, phash))
 
     @property
     def photos(self) -> int:
         """How many photos were rejected; rejected labels do not count."""
-        return sum(not rule.startswith("label_") for _, rule, _ in self._rows)
+        return sum(not rule.startswith("label_") for _, rule, *_ in self._rows)
 
     def counts(self) -> dict[str, int]:
         """Rejected photos and labels by rule, sorted by rule."""
-        return dict(sorted(Counter(rule for _, rule, _ in self._rows).items()))
+        return dict(sorted(Counter(rule for _, rule, *_ in self._rows).items()))
 
     def frame(self) -> pl.DataFrame:
         """Rows of the table `rejected_images`, sorted by image id, rule and detail."""
         rows = [
-            (image_id(self._key, path), self._key.source, self._key.shard, path, rule, detail)
-            for path, rule, detail in sorted(self._rows)
+            (image_id(self._key, path), self._key.source, self._key.shard, path, *rest)
+            for path, *rest in sorted(self._rows, key=lambda row: row[:3])
         ]
         return pl.DataFrame(rows, schema=dict(REJECTED_IMAGES), orient="row")
 
@@ -83,6 +87,7 @@ def raw_images(
     source: PhotoSource,
     config: SourceConfig,
     *,
+    naming: LabelNaming,
     val_share: float,
     rejects: RejectedPhotos,
     progress: Progress | None = None,
@@ -97,32 +102,33 @@ def raw_images(
         members: Its photos.
         source: Where their bytes and labels come from.
         config: Licence and limits of the source.
+        naming: Names the classes of the labels, and counts the unknown ones.
         val_share: Share of photos, 0-1, in the split `val`.
         rejects: Takes what cannot be used, and why.
         progress: Called after each batch and at the end.
 
     Raises:
-        SourceError: if the source's labels cannot be used.
+        SourceError: if the source or its labels cannot be used.
     """
     ordered = sorted(members)
-    read_labels = source.labels(ordered)
-    kept: dict[str, str] = {}
+    duplicates = ShardDuplicates(config.max_near_duplicate_distance)
     batch: list[_Photo] = []
-    for done, outcome in enumerate(_checked(ordered, source, config, read_labels), start=1):
-        photo = _first_of_its_kind(outcome, kept)
-        if isinstance(photo, _Reject):
-            rejects.add(photo.path, photo.rule, photo.detail)
-            continue
-        for problem in photo.labels.problems:
-            rejects.add(photo.path, problem.rule, problem.detail)
-        if batch and (len(batch) == BATCH_PHOTOS or _bytes_of([*batch, photo]) > BATCH_BYTES):
-            yield _frame(key, batch, config.license, val_share)
-            batch = []
-            if progress is not None:
-                progress(done - 1, len(ordered))
-        batch.append(photo)
+    with source.open_shard(ordered) as shard:
+        for done, outcome in enumerate(_checked(ordered, shard, config, source.threads), start=1):
+            photo = _first_of_its_kind(outcome, duplicates)
+            if isinstance(photo, _Reject):
+                rejects.add(photo.path, photo.rule, photo.detail, photo.sha256, photo.phash)
+                continue
+            for problem in photo.labels.problems:
+                rejects.add(photo.path, problem.rule, problem.detail)
+            if batch and (len(batch) == BATCH_PHOTOS or _bytes_of([*batch, photo]) > BATCH_BYTES):
+                yield _frame(key, batch, naming, val_share)
+                batch = []
+                if progress is not None:
+                    progress(done - 1, len(ordered))
+            batch.append(photo)
     if batch:
-        yield _frame(key, batch, config.license, val_share)
+        yield _frame(key, batch, naming, val_share)
     if progress is not None:
         progress(len(ordered), len(ordered))
 
@@ -132,7 +138,9 @@ class _Photo:
     path: str
     data: bytes
     sha256: str
+    phash: str | None
     info: PhotoInfo
+    license: str
     labels: PhotoLabels
 
 
@@ -141,31 +149,40 @@ class _Reject:
     path: str
     rule: str
     detail: str
+    sha256: str | None = None
+    phash: str | None = None
 
 
-def _first_of_its_kind(outcome: "_Photo | _Reject", kept: dict[str, str]) -> "_Photo | _Reject":
+def _first_of_its_kind(outcome: "_Photo | _Reject", duplicates: ShardDuplicates) -> "_Photo | _Reject":
     if isinstance(outcome, _Reject):
         return outcome
-    first = kept.setdefault(outcome.sha256, outcome.path)
-    if first == outcome.path:
+    earlier = duplicates.earlier(outcome.path, outcome.sha256, outcome.phash)
+    if earlier is None:
         return outcome
-    return _Reject(outcome.path, "duplicate_image", f"the same bytes as {first}, which is kept")
+    detail = f"the same bytes as {earlier.image_id}"
+    if earlier.rule == SAME_PICTURE:
+        detail = (
+            f"the same picture as {earlier.image_id}: their hashes differ in {earlier.distance} of {HASH_BITS} bits"
+        )
+    return _Reject(outcome.path, earlier.rule, detail, outcome.sha256, outcome.phash)
 
 
 def _checked(
-    members: Sequence[Member], source: PhotoSource, config: SourceConfig, read_labels: LabelReader
+    members: Sequence[Member], shard: ShardReader, config: SourceConfig, threads: int
 ) -> Iterator["_Photo | _Reject"]:
-    """Each member read, decoded and labelled, in order; a few threads work a bounded way ahead."""
+    """Each member read, decoded and labelled, in order; the threads work a bounded way ahead."""
     ahead: deque[tuple[Member, Future[_Photo | _Reject]]] = deque()
     ahead_bytes = 0
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="photos") as pool:
+    with ThreadPoolExecutor(threads, thread_name_prefix="photos") as pool:
         try:
             for member in members:
-                while ahead and (len(ahead) >= _AHEAD_PHOTOS or ahead_bytes + member.byte_size > _AHEAD_BYTES):
+                while ahead and (
+                    len(ahead) >= _AHEAD_PHOTOS * threads or ahead_bytes + member.byte_size > _AHEAD_BYTES
+                ):
                     first, future = ahead.popleft()
                     ahead_bytes -= first.byte_size
                     yield future.result()
-                ahead.append((member, pool.submit(_check, member, source, config, read_labels)))
+                ahead.append((member, pool.submit(_check, member, shard, config)))
                 ahead_bytes += member.byte_size
             while ahead:
                 yield ahead.popleft()[1].result()
@@ -173,18 +190,29 @@ def _checked(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _check(member: Member, source: PhotoSource, config: SourceConfig, read_labels: LabelReader) -> "_Photo | _Reject":
+def _check(member: Member, shard: ShardReader, config: SourceConfig) -> "_Photo | _Reject":
     try:
         _require_bytes_under(config.max_bytes, member.byte_size)
-        data = source.read(member)
-        _require_bytes_under(config.max_bytes, len(data))
-        info = inspect(data, max_pixels=config.max_pixels, min_side=config.min_side)
+        photo = shard.read(member)
+        _require_bytes_under(config.max_bytes, len(photo.data))
+        info, image = inspect(
+            photo.data, max_pixels=config.max_pixels, min_side=config.min_side, rotation=photo.rotation
+        )
     except UnusablePhoto as error:
         return _Reject(member.path, error.rule, error.detail)
+    except FileNotFoundError as error:
+        return _Reject(member.path, "missing_photo", error.strerror or str(error))
     except OSError as error:
         return _Reject(member.path, "unreadable_file", error.strerror or str(error))
-    labels = read_labels(member, info.width, info.height)
-    return _Photo(member.path, data, hashlib.sha256(data).hexdigest(), info, labels)
+    return _Photo(
+        path=member.path,
+        data=photo.data,
+        sha256=hashlib.sha256(photo.data).hexdigest(),
+        phash=perceptual_hash(upright(image, info.orientation)),
+        info=info,
+        license=photo.license or config.license,
+        labels=shard.labels(member, info.width, info.height),
+    )
 
 
 def _require_bytes_under(limit: int, byte_size: int) -> None:
@@ -196,7 +224,7 @@ def _bytes_of(photos: Sequence[_Photo]) -> int:
     return sum(len(photo.data) for photo in photos)
 
 
-def _frame(key: ShardKey, photos: Sequence[_Photo], license_name: str, val_share: float) -> pl.DataFrame:
+def _frame(key: ShardKey, photos: Sequence[_Photo], naming: LabelNaming, val_share: float) -> pl.DataFrame:
     rows: list[dict[str, Any]] = [
         {
             "image_id": image_id(key, photo.path),
@@ -206,11 +234,12 @@ def _frame(key: ShardKey, photos: Sequence[_Photo], license_name: str, val_share
             **dataclasses.asdict(photo.info),
             "byte_size": len(photo.data),
             "sha256": photo.sha256,
-            "license": license_name,
+            "phash": photo.phash,
+            "license": photo.license,
             "split": split_of(photo.sha256, val_share),
             "is_labeled": photo.labels.is_labeled,
-            "labels_dropped": sum(problem.rule != HARMLESS_LABEL_RULE for problem in photo.labels.problems),
-            "labels": [dataclasses.asdict(label) for label in photo.labels.labels],
+            "labels_dropped": sum(problem.rule not in HARMLESS_LABEL_RULES for problem in photo.labels.problems),
+            **naming.columns(photo.labels),
         }
         for photo in photos
     ]

@@ -103,14 +103,16 @@ def export(
 
 
 def selection(where: str | None, split: str | None) -> str:
-    """SQL of the pairs that `where` and `split` select from `verified_qa`.
+    """SQL of the pairs that `where` and `split` select from `verified_qa`, without those of repeated photos.
 
     Raises:
         ExportError: if there is no such split.
     """
     if split not in (None, "train", "val"):
         raise ExportError(f"unknown split {split!r}: train, val, or none for both")
-    condition = f"({where}\n)" if where else "true"
+    condition = "image_id NOT IN (SELECT image_id FROM duplicates WHERE NOT is_kept)"
+    if where:
+        condition += f" AND ({where}\n)"
     if split:
         condition += f" AND split = '{split}'"
     return f"SELECT * FROM verified_qa WHERE {condition}"  # noqa: S608 -- the user's own condition on their own lake

@@ -164,7 +164,7 @@ def _write_photos(warehouse: Warehouse, lake: Lake, target: Path, image_ids: Seq
         names: dict[str, str] = {}
         for photo in read_photos(warehouse, lake, image_ids):
             name = f"{photo.sha256[:_NAME_DIGITS]}.jpg"
-            (staged / name).write_bytes(encode_jpeg(decode_upright(photo.data), _LONGEST_SIDE))
+            (staged / name).write_bytes(encode_jpeg(decode_upright(photo.data, photo.orientation), _LONGEST_SIDE))
             names[photo.image_id] = f"{PHOTOS}/{name}"
         missing = sorted(set(image_ids) - set(names))
         if missing:

@@ -77,14 +77,14 @@ def export_photos(
             raise ExportError(f"the photo {photo.image_id} has the path {photo.path!r}, which leads out of {folder}")
         target = folder / photo.source / relative
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(photo.data if photo.orientation == _UPRIGHT else _turned_upright(photo.data))
+        target.write_bytes(photo.data if photo.orientation == _UPRIGHT else _turned_upright(photo))
         written += 1
     return written
 
 
-def _turned_upright(data: bytes) -> bytes:
-    with Image.open(io.BytesIO(data)) as image:
+def _turned_upright(photo: Photo) -> bytes:
+    with Image.open(io.BytesIO(photo.data)) as image:
         image_format = image.format or "JPEG"
     buffer = io.BytesIO()
-    Image.fromarray(decode_upright(data)).save(buffer, format=image_format, quality=95)
+    Image.fromarray(decode_upright(photo.data, photo.orientation)).save(buffer, format=image_format, quality=95)
     return buffer.getvalue()

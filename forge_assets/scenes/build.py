@@ -47,7 +47,10 @@ def scenes(photos: pl.DataFrame, detections: pl.DataFrame, depths: pl.DataFrame)
         .with_columns(pl.col("overlap", "occlusion", "class_conflict").fill_null(0.0), pl.col("depth").fill_null([]))
         .with_columns(
             area_share=area / (pl.col("image_width") * pl.col("image_height")),
-            is_truncated=pl.any_horizontal(*(touches(side) for side in ("left", "top", "right", "bottom"))),
+            is_truncated=pl.any_horizontal(
+                pl.col("is_truncated").fill_null(value=False),
+                *(touches(side) for side in ("left", "top", "right", "bottom")),
+            ),
             ground_depth=ground_depth(),
             mirror_ground_depth=ground_depth("mirror_"),
             height_depth=height_depth(),

@@ -85,7 +85,7 @@ def _in_order(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
 
 
 def _decode(row: Mapping[str, Any]) -> Photo:
-    image = decode_upright(row["image"]["bytes"])
+    image = decode_upright(row["image"]["bytes"], row["orientation"])
     if image.shape[:2] != (row["height"], row["width"]):
         raise ValueError(
             f"{row['image_id']} decodes to {image.shape[1]} x {image.shape[0]} pixels, "

@@ -1,123 +1,115 @@
-"""A folder of photos on disk, with labels as COCO or YOLO keep them."""
+"""A folder or S3 prefix of photos, plain or in archives, with labels as YOLO keeps them or with none."""
 
-import logging
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-from forge_resources.config import SourceConfig
-from forge_resources.images import UnusablePhoto
-from forge_resources.sources.base import NO_LABELS, LabelReader, Member, PhotoLabels, SourceError
-from forge_resources.sources.coco_labels import coco_reader
-from forge_resources.sources.yolo_labels import yolo_reader
-
-SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-
-_log = logging.getLogger(__name__)
+from forge_resources.config import ImageFolderConfig
+from forge_resources.s3 import S3Config
+from forge_resources.sources.base import (
+    NO_LABELS,
+    LabelReader,
+    Member,
+    PhotoFile,
+    PhotoLabels,
+    ShardReader,
+    SourcePhoto,
+)
+from forge_resources.sources.files import PatchFiles, open_files
+from forge_resources.sources.yolo_labels import YoloLabels
 
 
 class ImageFolder:
-    """All photos under one folder, at all depths; satisfies `PhotoSource`.
+    """All photos of one folder or S3 prefix, at all depths, and of the archives in it; satisfies `PhotoSource`.
 
-    Photos are told by their suffix, whatever its case. Hidden files and folders are left out. Links to
-    folders are not followed, and a link to a file outside the folder is listed but not read: it is
-    refused with a row of its own.
+    Photos are told by their suffix, whatever its case. Hidden files and folders are left out. What can be
+    listed but must not be read, such as a link out of the folder, is refused with a row of its own.
+
+    Args:
+        name: As configured; used in messages.
+        config: Its section of `forge.yaml`.
+        s3: How S3 is reached, unless the section says otherwise.
+        cache: Local folder for the indexes of archives.
     """
 
-    def __init__(self, name: str, config: SourceConfig) -> None:
+    def __init__(self, name: str, config: ImageFolderConfig, s3: S3Config, cache: Path) -> None:
         self.name = name
+        self.threads = config.threads
         self._config = config
-        self._root = config.path.resolve()
+        self._s3 = config.s3 or s3
+        self._cache = cache
+        self._place = config.path.resolve() if isinstance(config.path, Path) else config.path
 
     def list_photos(self) -> list[Member]:
-        """All photos that are there now, sorted by path.
+        """All photos that are there now, sorted by path; their versions are those of photo and labels.
 
         Raises:
-            SourceError: if the folder, or one in it, is absent or cannot be read.
+            SourceError: if the folder, or one in it, is absent or cannot be read, or an archive is damaged.
+            S3Error: if S3 does not do what it is asked.
         """
-        return sorted(self._walk())
+        with self._open_files() as files:
+            found = sorted(files.list_files())
+        versions = self._label_versions(found)
+        return [
+            Member(file.path, file.byte_size, f"{file.version}/{version}" if version else file.version)
+            for file, version in zip(found, versions, strict=True)
+        ]
 
-    def _walk(self) -> Iterator[Member]:
-        folders = [""]
-        while folders:
-            folder = folders.pop()
-            try:
-                with os.scandir(self._root / folder) as entries:
-                    for entry in entries:
-                        path = folder + entry.name
-                        if entry.name.startswith("."):
-                            continue
-                        if entry.is_dir(follow_symlinks=False):
-                            folders.append(f"{path}/")
-                        elif entry.is_symlink() and Path(entry.path).is_dir():
-                            _log.warning(
-                                "source %s: %s is a link to a folder and is not followed: "
-                                "configure what it points to as a source of its own",
-                                self.name,
-                                path,
-                            )
-                        elif Path(entry.name).suffix.lower() in SUFFIXES and self._can_be_listed(entry, path):
-                            yield Member(path, _byte_size(entry))
-            except OSError as error:
-                raise SourceError(
-                    f"source {self.name}: cannot list {self._root / folder} ({error.strerror}): "
-                    "correct `path` in its configuration, or make the folder readable"
-                ) from error
-
-    def _can_be_listed(self, entry: os.DirEntry[str], path: str) -> bool:
-        if not entry.is_symlink() and not entry.is_file():
-            _log.warning("source %s: %s is not a regular file and is left out", self.name, path)
-            return False
-        try:
-            path.encode()
-        except UnicodeEncodeError:
-            _log.warning("source %s: the name of %r is not UTF-8 and is left out: rename it", self.name, path)
-            return False
-        return True
-
-    def read(self, member: Member) -> bytes:
-        """The bytes of one photo.
-
-        Raises:
-            OSError: if the file is not there or cannot be read.
-            UnusablePhoto: by rule `outside_folder` if the path or a link leads out of the folder,
-                `unreadable_file` if it is no regular file.
-        """
-        path = Path(os.path.realpath(self._root / member.path, strict=True))
-        if not path.is_relative_to(self._root):
-            raise UnusablePhoto("outside_folder", f"leads to {path}, outside {self._root}")
-        if not path.is_file():
-            raise UnusablePhoto("unreadable_file", "not a regular file")
-        return path.read_bytes()
-
-    def labels(self, members: Sequence[Member]) -> LabelReader:
-        """The reader of these photos' human labels, as `labels` of the configuration says where they are.
+    @contextmanager
+    def open_shard(self, members: Sequence[Member]) -> Generator[ShardReader]:
+        """The reader of these photos and of their labels.
 
         Raises:
             SourceError: if the labels are absent, unreadable, or belong to other photos than those of this folder.
+            S3Error: if S3 does not do what it is asked.
         """
-        match self._config.labels:
-            case "none":
-                return _unlabeled
-            case "coco":
-                return coco_reader(self.name, self._config.labels_path, members, self.list_photos)
-            case "yolo":
-                return yolo_reader(
-                    self.name,
-                    photos_root=self._root,
-                    labels_root=self._config.labels_path,
-                    class_names=self._config.class_names,
-                    members=members,
-                    list_photos=self.list_photos,
-                )
+        read_labels = self._label_reader(members)
+        with self._open_files() as files:
+            yield _FolderShard(files, read_labels, self._config.max_bytes)
+
+    def written(self, members: Sequence[Member]) -> None:
+        """Nothing is kept for a shard."""
+
+    def counts(self) -> Mapping[str, int]:
+        """No figures."""
+        return {}
+
+    def _open_files(self) -> PatchFiles:
+        return open_files(self._place, self._s3, self._cache, source=self.name)
+
+    def _label_versions(self, files: Sequence[PhotoFile]) -> list[str]:
+        return self._yolo().versions(files) if self._config.labels == "yolo" else [""] * len(files)
+
+    def _label_reader(self, members: Sequence[Member]) -> LabelReader:
+        return self._yolo().reader(members, self.list_photos) if self._config.labels == "yolo" else _unlabeled
+
+    def _yolo(self) -> YoloLabels:
+        return YoloLabels(
+            self.name,
+            photos=self._place,
+            labels=self._config.labels_path,
+            class_names=self._config.class_names,
+            s3=self._s3,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _FolderShard:
+    """The reader of one shard; satisfies `ShardReader`."""
+
+    files: PatchFiles
+    read_labels: LabelReader
+    max_bytes: int
+
+    def read(self, member: Member) -> SourcePhoto:
+        """One photo, as `ShardReader` has it."""
+        return SourcePhoto(self.files.read(member.path, max_bytes=self.max_bytes))
+
+    def labels(self, member: Member, width: int, height: int) -> PhotoLabels:
+        """The human labels of a photo, as `ShardReader` has it."""
+        return self.read_labels(member, width, height)
 
 
 def _unlabeled(_member: Member, _width: int, _height: int) -> PhotoLabels:
     return NO_LABELS
-
-
-def _byte_size(entry: os.DirEntry[str]) -> int:
-    if entry.is_symlink() and not Path(entry.path).exists():
-        return 0  # a dangling link: reading it tells
-    return entry.stat().st_size

@@ -1,29 +1,32 @@
-"""Which photo belongs to which shard: written once, never changed.
+"""Which photo belongs to which shard: given once, never changed.
 
     <lake>/_shards/source=<source>/<shard>.json
 
-A shard that was made keeps its members for ever, so a partition means the same photos in every run;
-photos that come later go to new shards.
+A shard that was made keeps its photos for ever, so a partition means the same photos in every run;
+photos that come later go to new shards. What is known of a photo's version is renewed by `refresh`.
 """
 
 import hashlib
 import json
-import os
-import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from forge_resources.errors import ForgeError
+from forge_resources.s3 import REQUESTS_AT_ONCE, S3Config, S3Uri
 from forge_resources.shards import ShardKey
 from forge_resources.sources.base import Member
+from forge_resources.stores import open_store
+
+ABSENT: Final = "absent"
+"""Version of a photo that its source no longer lists."""
 
 _FOLDER: Final = "_shards"
-_LOCK: Final = ".lock"
 _LOCK_SECONDS: Final = 600
 _NAMED_IN_ERRORS: Final = 10
 
@@ -43,23 +46,32 @@ class _Shard(BaseModel, frozen=True):
     members: tuple[Member, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class PlanChanges:
+    """What became of a plan when it was compared with a source."""
+
+    added: list[ShardKey]
+    """New shards, in the order in which they were made."""
+    changed: list[ShardKey]
+    """Earlier shards, sorted, of which a photo or its labels may have changed, or a photo is gone."""
+
+
 class ShardPlan:
     """The shards of all sources, kept as files in the lake.
 
     Args:
-        root: The lake's folder.
+        root: The lake's folder or S3 prefix.
+        s3: How S3 is reached; default, as boto3 does.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._root = root / _FOLDER
+    def __init__(self, root: Path | S3Uri, s3: S3Config | None = None) -> None:
+        self._store = open_store(root, s3)
 
     def keys(self, source: str | None = None) -> list[ShardKey]:
         """All shards, or those of one source, in the order in which they were made."""
-        found = [
-            ShardKey(path.parent.name.removeprefix("source="), path.stem)
-            for path in self._root.glob(f"source={source or '*'}/s*.json")
-        ]
-        return sorted(found, key=lambda key: (key.source, _number(key)))
+        found = (path.split("/") for path in self._store.glob(f"{_FOLDER}/source={source or '*'}/s*.json"))
+        keys = [ShardKey(folder.removeprefix("source="), name.removesuffix(".json")) for *_, folder, name in found]
+        return sorted(keys, key=lambda key: (key.source, _number(key)))
 
     def members(self, key: ShardKey) -> tuple[Member, ...]:
         """The photos of one shard, sorted by path.
@@ -71,7 +83,7 @@ class ShardPlan:
         return self._shard(key).members
 
     def digest(self, key: ShardKey) -> str:
-        """A hash of one shard's paths and sizes, for run keys: 32 hexadecimal digits.
+        """A hash of one shard's paths, sizes and versions, for run keys: 32 hexadecimal digits.
 
         Raises:
             UnknownShard: if no such shard was made.
@@ -82,8 +94,8 @@ class ShardPlan:
     def extend(self, source: str, photos: Sequence[Member], shard_size: int) -> list[ShardKey]:
         """Give the photos that are in no shard yet to new shards, by path; the shards that are there stay as they are.
 
-        Two callers at once wait for each other. A caller that is killed leaves whole shards behind, and
-        the next call goes on with the rest.
+        Two callers at once on a local folder wait for each other; on S3 the one that comes second to a shard is
+        refused. A caller that is killed leaves whole shards behind, and the next call goes on with the rest.
 
         Args:
             source: Name of the source.
@@ -95,28 +107,88 @@ class ShardPlan:
 
         Raises:
             ValueError: if `photos` has a path twice, or `shard_size` is not positive.
-            ShardPlanError: if an earlier shard cannot be read, or another planner holds the plan for minutes.
+            ShardPlanError: if an earlier shard cannot be read, if another planner made the same shard meanwhile or
+                holds the plan for minutes.
         """
-        if shard_size < 1:
-            raise ValueError(f"shard_size {shard_size} is not positive")
-        repeated = [path for path, count in Counter(photo.path for photo in photos).items() if count > 1]
-        if repeated:
-            raise ValueError(f"source {source}: {repeated[0]} is listed twice")
-        folder = self._folder(ShardKey.numbered(source, 0))
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(folder / _LOCK, timeout=_LOCK_SECONDS):
-                return self._extend_locked(source, photos, shard_size)
-        except Timeout as error:
-            raise ShardPlanError(
-                f"another planner has held {folder / _LOCK} for {_LOCK_SECONDS} s: let it end, then plan again"
-            ) from error
+        return self._compared(source, photos, shard_size=shard_size, refresh=False).added
 
-    def _extend_locked(self, source: str, photos: Sequence[Member], shard_size: int) -> list[ShardKey]:
-        existing = self.keys(source)
-        taken = {member.path for key in existing for member in self.members(key)}
-        rest = sorted(photo for photo in photos if photo.path not in taken)
-        first = _number(existing[-1]) + 1 if existing else 0
+    def refresh(self, source: str, photos: Sequence[Member]) -> list[ShardKey]:
+        """Renew size and version of the planned photos; no photo leaves its shard or comes to it.
+
+        A photo that is no longer listed keeps its place with the version `ABSENT` and 0 bytes. A version in the
+        listing where the plan has none counts as a change: what the plan knew cannot tell.
+
+        Args:
+            source: Name of the source.
+            photos: All its photos.
+
+        Returns:
+            Keys of the shards that have changed, sorted.
+
+        Raises:
+            ValueError: if `photos` has a path twice.
+            ShardPlanError: as `extend`, and if `photos` is empty where the plan is not; nothing has changed then.
+        """
+        return self._compared(source, photos, shard_size=None, refresh=True).changed
+
+    def update(self, source: str, photos: Sequence[Member], shard_size: int) -> PlanChanges:
+        """`refresh` and `extend` in one, which reads the plan once.
+
+        Raises:
+            ValueError: as `extend`.
+            ShardPlanError: as `extend` and `refresh`.
+        """
+        return self._compared(source, photos, shard_size=shard_size, refresh=True)
+
+    def _compared(self, source: str, photos: Sequence[Member], *, shard_size: int | None, refresh: bool) -> PlanChanges:
+        if shard_size is not None and shard_size < 1:
+            raise ValueError(f"shard_size {shard_size} is not positive")
+        unplanned = {photo.path: photo for photo in photos}
+        if len(unplanned) < len(photos):
+            repeated = next(path for path, count in Counter(photo.path for photo in photos).items() if count > 1)
+            raise ValueError(f"source {source}: {repeated} is listed twice")
+        folder = _folder(ShardKey.numbered(source, 0))
+        try:
+            with self._store.lock(folder, _LOCK_SECONDS):
+                planned = self.keys(source)
+                if refresh and planned and not photos:
+                    raise ShardPlanError(
+                        f"source {source} lists no photo, though {len(planned)} shards of it are planned: mount or "
+                        "mend its path; where it is empty for good, take the source out of the configuration"
+                    )
+                changed = self._take_planned(planned, unplanned, refresh=refresh)
+                added = self._give_out(source, planned, sorted(unplanned.values()), shard_size) if shard_size else []
+        except TimeoutError as error:
+            raise ShardPlanError(
+                f"another planner has held the plan in {self._store.root}/{folder} for {_LOCK_SECONDS} s: "
+                "let it end, then plan again"
+            ) from error
+        return PlanChanges(added, changed)
+
+    def _take_planned(
+        self, planned: Sequence[ShardKey], unplanned: dict[str, Member], *, refresh: bool
+    ) -> list[ShardKey]:
+        """Take the photos of these shards out of `unplanned`, and write the shards anew in which one differs."""
+        renewed: dict[ShardKey, tuple[Member, ...]] = {}
+        for key, members in self._all_members(planned):
+            listed = tuple(unplanned.pop(member.path, None) or Member(member.path, 0, ABSENT) for member in members)
+            if refresh and listed != members:
+                renewed[key] = listed
+        for key, members in renewed.items():
+            self._store.write(_path(key), _file(key, members))
+        return sorted(renewed)
+
+    def _all_members(self, keys: Sequence[ShardKey]) -> Iterator[tuple[ShardKey, tuple[Member, ...]]]:
+        with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+            for start in range(0, len(keys), REQUESTS_AT_ONCE):
+                some = keys[start : start + REQUESTS_AT_ONCE]
+                for key, text in zip(some, pool.map(self._store.read, map(_path, some)), strict=True):
+                    yield key, self._checked(key, text).members
+
+    def _give_out(
+        self, source: str, planned: Sequence[ShardKey], rest: Sequence[Member], shard_size: int
+    ) -> list[ShardKey]:
+        first = _number(planned[-1]) + 1 if planned else 0
         added: list[ShardKey] = []
         for start in range(0, len(rest), shard_size):
             key = ShardKey.numbered(source, first + len(added))
@@ -125,27 +197,19 @@ class ShardPlan:
         return added
 
     def _create(self, key: ShardKey, members: tuple[Member, ...]) -> None:
-        shard = _Shard(source=key.source, shard=key.shard, members_hash=_members_hash(members), members=members)
-        target = self._path(key)
-        staged = target.with_name(f".{key.shard}.{uuid.uuid4().hex}")
-        try:
-            with staged.open("x") as file:
-                file.write(shard.model_dump_json(indent=1) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            target.hardlink_to(staged)  # unlike a rename, never replaces a shard that is there
-        except FileExistsError as error:
-            raise ShardPlanError(f"another planner has made {key} meanwhile, past the lock: plan again") from error
-        finally:
-            staged.unlink(missing_ok=True)
+        if not self._store.create(_path(key), _file(key, members)):
+            raise ShardPlanError(f"another planner has made {key} meanwhile: plan again")
 
     def _shard(self, key: ShardKey) -> _Shard:
-        path = self._path(key)
-        try:
-            text = path.read_bytes()
-        except FileNotFoundError as error:
-            raise UnknownShard(f"no shard {key} was planned; {self._known(key.source)}") from error
-        mend = f"restore {path} from a backup; do not plan its photos anew where tables were made of them"
+        return self._checked(key, self._store.read(_path(key)))
+
+    def _checked(self, key: ShardKey, text: bytes | None) -> _Shard:
+        if text is None:
+            raise UnknownShard(f"no shard {key} was planned; {self._known(key.source)}")
+        mend = (
+            f"restore {self._store.root / _path(key)} from a backup; do not plan its photos anew where tables were "
+            "made of them"
+        )
         try:
             shard = _Shard.model_validate_json(text)
         except ValidationError as error:
@@ -162,11 +226,18 @@ class ShardPlan:
         more = len(keys) - _NAMED_IN_ERRORS
         return f"known shards: {named}" + (f" and {more} more" if more > 0 else "")
 
-    def _folder(self, key: ShardKey) -> Path:
-        return self._root / f"source={key.source}"
 
-    def _path(self, key: ShardKey) -> Path:
-        return self._folder(key) / f"{key.shard}.json"
+def _folder(key: ShardKey) -> str:
+    return f"{_FOLDER}/source={key.source}"
+
+
+def _path(key: ShardKey) -> str:
+    return f"{_folder(key)}/{key.shard}.json"
+
+
+def _file(key: ShardKey, members: tuple[Member, ...]) -> bytes:
+    shard = _Shard(source=key.source, shard=key.shard, members_hash=_members_hash(members), members=members)
+    return shard.model_dump_json(indent=1).encode() + b"\n"
 
 
 def _number(key: ShardKey) -> int:
@@ -174,5 +245,9 @@ def _number(key: ShardKey) -> int:
 
 
 def _members_hash(members: Sequence[Member]) -> str:
-    listed = json.dumps([[member.path, member.byte_size] for member in members], separators=(",", ":"))
-    return hashlib.blake2b(listed.encode(), digest_size=16).hexdigest()
+    """The hash of paths, sizes and versions; a version that is not known is left out, as before there were any."""
+    listed = [
+        [member.path, member.byte_size, member.version] if member.version else [member.path, member.byte_size]
+        for member in members
+    ]
+    return hashlib.blake2b(json.dumps(listed, separators=(",", ":")).encode(), digest_size=16).hexdigest()

@@ -26,6 +26,7 @@ from typer.testing import CliRunner
 
 from forge_assets.candidate_qa.templates import templates
 from forge_assets.cli import Layout, Stage, TrainingFormatName, app
+from forge_assets.raw_images.shard_duplicates import SAME_BYTES, SAME_PICTURE
 from forge_assets.tables import TASKS
 from forge_assets.verified_qa.rules import rules
 from forge_resources.config import ForgeConfig, VerificationConfig
@@ -526,9 +527,8 @@ def test_messages_are_those_that_the_code_says(message: str) -> None:
 def test_rules_of_rejected_photos_are_those_of_the_code() -> None:
     shown = {rule for row in table(DOCS / "troubleshooting.md", "Rule") for rule in re.findall(r"`(\w+)`", row[0])}
     said = "".join(path.read_text() for path in CODE)
-    pattern = r"(?:UnusablePhoto|LabelProblem|_Reject)\(\s*(?:[\w.]+, )?\"(\w+)\""
-    in_code = set(re.findall(pattern, said)) | {
-        text for text in messages() if re.fullmatch(r"label_[a-z]+_[a-z]+", text)
-    }
-    in_code -= {text for text in in_code if text.startswith("label_boxes")}
+    pattern = r"(?:UnusablePhoto|LabelProblem|_Reject|Refusal)\(\s*(?:[\w.]+, )?\"(\w+)\""
+    of_labels = re.findall(r"[\"'](label_[a-z0-9_]+)[\"']", said)
+    in_code = {*re.findall(pattern, said), *of_labels, SAME_BYTES, SAME_PICTURE}
+    in_code -= {text for text in in_code if text.startswith("label_boxes")} | {"label_id"}
     assert shown == in_code

@@ -16,13 +16,15 @@ import skimage
 from forge_assets.automation import new_photos, nightly, reconcile
 from forge_assets.definitions import build_definitions
 from forge_assets.runs import STAGES, judge_partitions
-from forge_assets.tables import SCHEMAS
+from forge_assets.tables import SCHEMAS as TABLES
 from forge_resources.shards import ShardKey
 
 pytestmark = pytest.mark.slow
 
 NewProject = Callable[..., Any]
 FIRST, SECOND = ShardKey("photos", "s00000"), ShardKey("photos", "s00001")
+SCHEMAS = {name: schema for name, schema in TABLES.items() if name != "duplicates"}
+"""Of the tables that have partitions."""
 TRUNCATED = b"\xff\xd8\xff\xe0" + b"no photo" * 100
 
 

@@ -128,7 +128,7 @@ def unmade(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("gallery",), 1, "holds no pairs yet"),
         (("calibrate",), 1, "name photos with known truth"),
         (("init", "photos"), 1, "exists: name another file"),
-        (("init", "nosuch", "--config", "other.yaml"), 2, "does not exist"),
+        (("init", "nosuch", "--config", "other.yaml"), 1, "name the folder that holds the photos"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

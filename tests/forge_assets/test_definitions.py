@@ -22,8 +22,11 @@ GRAPH = {
     "candidate_qa": {"scenes"},
     "verified_qa": {"candidate_qa"},
     "rejected_qa": {"candidate_qa"},
+    "duplicates": {"raw_images"},
     "task_balance": {"verified_qa"},
 }
+
+UNPARTITIONED = ("duplicates", "task_balance")
 
 
 def test_the_graph_is_the_one_that_the_design_draws() -> None:
@@ -39,7 +42,7 @@ def test_every_stage_is_partitioned_by_source_and_shard_and_the_balance_is_not()
     graph = definitions.resolve_asset_graph()
     for name in GRAPH:
         partitions = graph.get(dg.AssetKey(name)).partitions_def
-        assert partitions == (None if name == "task_balance" else SHARDS), name
+        assert partitions == (None if name in UNPARTITIONED else SHARDS), name
 
 
 def test_every_asset_has_what_the_graph_shows_of_it() -> None:
@@ -54,7 +57,7 @@ def test_every_asset_has_what_the_graph_shows_of_it() -> None:
 def test_every_gated_table_has_one_blocking_partitioned_gate() -> None:
     graph = definitions.resolve_asset_graph()
     gates = {key.name: graph.get(key) for key in graph.asset_check_keys}
-    assert set(gates) == {f"{name}_gate" for name in GRAPH} - {"rejected_qa_gate", "task_balance_gate"}
+    assert set(gates) == {f"{name}_gate" for name in set(GRAPH) - {"rejected_qa", *UNPARTITIONED}}
     for name, gate in gates.items():
         assert gate.blocking, name
         assert gate.partitions_def == SHARDS, name
@@ -75,5 +78,5 @@ def test_the_workspace_file_names_the_definitions() -> None:
 def test_the_job_makes_all_stages_of_one_shard() -> None:
     job = definitions.resolve_job_def("photos_to_pairs")
     made = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
-    assert made == set(GRAPH) - {"task_balance"}
+    assert made == set(GRAPH) - set(UNPARTITIONED)
     assert job.partitions_def == SHARDS

@@ -9,7 +9,7 @@ from forge_resources.config import (
     ENVIRONMENT_VARIABLE,
     ConfigError,
     ForgeConfig,
-    SourceConfig,
+    ImageFolderConfig,
     VerificationConfig,
     config_path,
     load_config,
@@ -30,7 +30,7 @@ def forge_yaml(tmp_path):
 def test_an_empty_file_is_the_default_configuration(forge_yaml):
     path = forge_yaml("")
     config = load_config(path)
-    assert config == ForgeConfig(lake=path.parent / "lake")
+    assert config == ForgeConfig(lake=path.parent / "lake", cache=path.parent / ".forge")
     assert config.profile == "demo"
 
 
@@ -124,15 +124,17 @@ def test_production_takes_named_backends(forge_yaml):
 
 
 def test_an_unknown_source_is_answered_with_the_known_ones():
-    config = ForgeConfig(sources={"mine": SourceConfig(path=Path("a")), "far": SourceConfig(path=Path("b"))})
+    config = ForgeConfig(sources={"mine": ImageFolderConfig(path=Path("a")), "far": ImageFolderConfig(path=Path("b"))})
     with pytest.raises(ConfigError, match="unknown source 'other'; configured sources: far, mine"):
         config.source("other")
 
 
 def test_a_written_configuration_is_read_as_it_was_meant(tmp_path):
-    sources = {"mine": SourceConfig(path=tmp_path / "photos", labels="coco", labels_path=tmp_path / "a.json")}
+    sources = {"mine": ImageFolderConfig(path=tmp_path / "photos", labels="coco", labels_path=tmp_path / "a.json")}
     path = write_config(tmp_path / "new" / "forge.yaml", sources)
-    assert load_config(path) == ForgeConfig(sources=sources, lake=tmp_path / "new" / "lake")
+    assert load_config(path) == ForgeConfig(
+        sources=sources, lake=tmp_path / "new" / "lake", cache=tmp_path / "new" / ".forge"
+    )
     assert set(yaml.safe_load(path.read_text())) == {"profile", "lake", "sources"}
 
 

@@ -13,6 +13,7 @@ import pytest
 from forge_assets.tables import RAW_IMAGES, SCHEMAS
 from forge_resources.content_hash import content_hash
 from forge_resources.lake import Lake, PartitionMissing, PartitionRefused, Verdict
+from forge_resources.s3 import S3Config, S3Error, S3Uri, client, storage_options
 from forge_resources.shards import ShardKey
 
 KEY = ShardKey("mine", "s00000")
@@ -20,11 +21,6 @@ OTHER = ShardKey("mine", "s00001")
 SCHEMA = {"name": pl.String(), "number": pl.Int32()}
 OLD = pl.DataFrame({"name": ["old"], "number": [1]}, schema=SCHEMA)
 NEW = pl.DataFrame({"name": ["new", None, ""], "number": [2, 3, None]}, schema=SCHEMA)
-
-
-@pytest.fixture
-def lake(tmp_path):
-    return Lake(tmp_path / "lake")
 
 
 def example(dtype, number):
@@ -48,9 +44,19 @@ def examples(schema, rows):
     return pl.DataFrame([pl.Series(name, of, dtype=schema[name]) for name, of in zip(schema, made, strict=True)])
 
 
-def files(lake):
+@pytest.fixture
+def files(place):
     """Every file under the lake, with its bytes."""
-    return {path.relative_to(lake.root): path.read_bytes() for path in lake.root.rglob("*") if path.is_file()}
+    root, config = place
+    if isinstance(root, Path):
+        return lambda: {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    s3 = client(config)
+
+    def read():
+        listed = s3.list_objects_v2(Bucket=root.bucket).get("Contents", [])
+        return {item["Key"]: s3.get_object(Bucket=root.bucket, Key=item["Key"])["Body"].read() for item in listed}
+
+    return read
 
 
 # --- what goes in comes out
@@ -114,7 +120,7 @@ def test_writing_again_replaces_the_rows_and_the_verdict(lake):
         pytest.param(None, id="the stream breaks"),
     ],
 )
-def test_a_failing_stream_leaves_the_old_partition_and_no_rubbish(lake, bad):
+def test_a_failing_stream_leaves_the_old_partition_and_no_rubbish(lake, files, bad):
     def stream():
         yield NEW
         if bad is None:
@@ -122,11 +128,11 @@ def test_a_failing_stream_leaves_the_old_partition_and_no_rubbish(lake, bad):
         yield bad
 
     lake.write("table", KEY, OLD, SCHEMA)
-    before = files(lake)
+    before = files()
     for key in (KEY, OTHER):
         with pytest.raises((pl.exceptions.PolarsError, RuntimeError)):
             lake.write("table", key, stream(), SCHEMA)
-    assert files(lake) == before
+    assert files() == before
     assert lake.keys("table") == [KEY]
 
 
@@ -135,6 +141,7 @@ import sys, time
 from pathlib import Path
 import polars as pl
 from forge_resources.lake import Lake
+from forge_resources.s3 import SCHEME, S3Config, S3Uri
 from forge_resources.shards import ShardKey
 
 def stream():
@@ -142,22 +149,26 @@ def stream():
     print("in the middle", flush=True)
     time.sleep(3600)
 
+root, config = sys.argv[1:]
+lake = Lake(S3Uri.parse(root), S3Config.model_validate_json(config)) if root.startswith(SCHEME) else Lake(Path(root))
 schema = {"name": pl.String(), "number": pl.Int32()}
-Lake(Path(sys.argv[1])).write("table", ShardKey("mine", "s00000"), stream(), schema)
+lake.write("table", ShardKey("mine", "s00000"), stream(), schema)
 """
 
 
 @pytest.mark.parametrize("before", [None, OLD], ids=["nothing", "an older partition"])
-def test_a_writer_killed_midway_leaves_what_was_there_and_a_second_run_completes(lake, before):
+def test_a_writer_killed_midway_leaves_what_was_there_and_a_second_run_completes(place, lake, files, before):
     if before is not None:
         lake.write("table", KEY, before, SCHEMA)
-    with subprocess.Popen([sys.executable, "-c", KILLED_WRITER, str(lake.root)], stdout=subprocess.PIPE) as writer:
+    config = (place[1] or S3Config()).model_dump_json()
+    killed = [sys.executable, "-c", KILLED_WRITER, str(lake.root), config]
+    with subprocess.Popen(killed, stdout=subprocess.PIPE) as writer:
         assert writer.stdout.readline() == b"in the middle\n"
         writer.send_signal(signal.SIGKILL)
     assert writer.returncode == -signal.SIGKILL
     if before is None:
         assert lake.keys("table") == []
-        assert list(lake.root.glob("table/**/*.parquet")) == []
+        assert not [path for path in map(str, files()) if path.endswith(".parquet") and ".staging" not in path]
         with pytest.raises(PartitionMissing):
             lake.scan("table", KEY)
     else:
@@ -165,6 +176,45 @@ def test_a_writer_killed_midway_leaves_what_was_there_and_a_second_run_completes
     lake.write("table", KEY, NEW, SCHEMA)
     assert lake.scan("table", KEY).collect().equals(NEW)
     assert lake.keys("table") == [KEY]
+
+
+WRITER_KILLED_WHILE_PUBLISHING = """
+import os, signal, sys
+import polars as pl
+from forge_resources.lake import Lake
+from forge_resources.s3 import S3Config, S3Uri
+from forge_resources.shards import ShardKey
+from forge_resources.stores.s3 import S3Store
+
+root, config, last = sys.argv[1:]
+upload = S3Store._upload
+
+def upload_or_die(self, file, path):
+    if path.endswith(last):
+        os.kill(os.getpid(), signal.SIGKILL)
+    upload(self, file, path)
+
+S3Store._upload = upload_or_die
+schema = {"name": pl.String(), "number": pl.Int32()}
+rows = pl.DataFrame({"name": ["new"], "number": [0]})
+Lake(S3Uri.parse(root), S3Config.model_validate_json(config)).write("table", ShardKey("mine", "s00000"), rows, schema)
+"""
+
+
+@pytest.mark.parametrize("not_sent", ["data.parquet", "manifest.json"])
+def test_a_writer_killed_between_two_uploads_leaves_no_partition(s3_bucket, s3_config, not_sent):
+    lake = Lake(s3_bucket, s3_config)
+    lake.write("table", KEY, OLD, SCHEMA)
+    lake.write_verdict("table", KEY, passed(lake))
+    killed = [sys.executable, "-c", WRITER_KILLED_WHILE_PUBLISHING, str(s3_bucket), s3_config.model_dump_json()]
+    assert subprocess.run([*killed, not_sent], check=False).returncode == -signal.SIGKILL
+    assert (lake.keys("table"), lake.verdict("table", KEY), lake.has_passed("table", KEY)) == ([], None, False)
+    for read in (lake.manifest, lake.scan):
+        with pytest.raises(PartitionMissing):
+            read("table", KEY)
+    lake.write("table", KEY, NEW, SCHEMA)
+    assert lake.scan("table", KEY).collect().equals(NEW)
+    assert lake.verdict("table", KEY) is None
 
 
 # --- manifests and verdicts
@@ -269,6 +319,96 @@ def test_keys_are_those_written_and_sorted(lake):
     assert lake.keys("table") == sorted(keys)
 
 
+# --- tables that span all partitions
+
+
+def test_a_table_that_spans_all_partitions_comes_back_and_is_replaced(lake):
+    assert not lake.has_table("whole")
+    made = {"inputs": {"earlier": "ab"}, "versions": {"code": "1"}, "counts": {"groups": 2}}
+    for rows in (OLD, NEW):
+        written = lake.write_table("whole", rows, SCHEMA, **made)
+        assert lake.table_manifest("whole") == written
+        assert lake.scan_table("whole").collect().equals(rows)
+        assert (written.table, written.rows, written.content_hash) == ("whole", rows.height, content_hash(rows))
+    assert (written.inputs, written.versions, written.counts) == tuple(made.values())
+    assert lake.has_table("whole")
+    assert lake.keys("whole") == []
+
+
+def test_a_table_that_was_never_made_is_missing(lake):
+    for read in (lake.table_manifest, lake.scan_table):
+        with pytest.raises(PartitionMissing, match=r"whole is not in the lake .*: materialize whole first"):
+            read("whole")
+
+
+def test_a_failing_stream_leaves_the_old_table(lake, files):
+    lake.write_table("whole", OLD, SCHEMA)
+    before = files()
+    with pytest.raises(pl.exceptions.PolarsError):
+        lake.write_table("whole", [NEW, pl.DataFrame({"name": ["a"]})], SCHEMA)
+    assert files() == before
+
+
+def test_partitions_are_not_written_over_by_a_table(lake):
+    lake.write("table", KEY, OLD, SCHEMA)
+    with pytest.raises(ValueError, match="table has partitions"):
+        lake.write_table("table", NEW, SCHEMA)
+    assert lake.scan("table", KEY).collect().equals(OLD)
+
+
+# --- on S3
+
+
+def test_a_partition_of_several_parts_arrives_whole(s3_bucket, s3_config):
+    import random
+
+    noise = random.Random(0)
+    schema = {"name": pl.String(), "bytes": pl.Binary()}
+    rows = pl.DataFrame({"name": list("abcd"), "bytes": [noise.randbytes(6_000_000) for _ in range(4)]}, schema=schema)
+    lake = Lake(s3_bucket, s3_config)
+    lake.write("table", KEY, [rows[:2], rows[2:]], schema)
+    assert pl.concat(lake.batches("table", KEY, 1)).equals(rows)
+    path = str(lake.data_path("table", KEY))
+    assert path == f"{s3_bucket}/table/source=mine/shard=s00000/data.parquet"
+    entity = client(s3_config).head_object(Bucket=s3_bucket.bucket, Key=S3Uri.parse(path).key)["ETag"]
+    assert entity.endswith('-3"'), "S3 was sent three parts of 8 MiB or less"
+
+
+@pytest.mark.slow
+def test_more_partitions_than_one_listing_gives(s3_bucket, s3_config):
+    lake, s3 = Lake(s3_bucket / "lake", s3_config), client(s3_config)
+    keys = [ShardKey.numbered("mine", number) for number in range(1_005)]
+    for key in keys:
+        s3.put_object(Bucket=s3_bucket.bucket, Key=f"lake/table/source=mine/shard={key.shard}/manifest.json", Body=b"")
+    s3.put_object(Bucket=s3_bucket.bucket, Key="lake/table/source=mine/shard=s99999/deeper/manifest.json", Body=b"")
+    s3.put_object(Bucket=s3_bucket.bucket, Key="lake/table_2/source=mine/shard=s99999/manifest.json", Body=b"")
+    assert lake.keys("table") == keys
+
+
+def test_a_bucket_that_is_not_there_is_named(s3_config):
+    lake = Lake(S3Uri("no-such-bucket", "lake"), s3_config)
+    asked = [
+        lambda: lake.keys("table"),
+        lambda: lake.manifest("table", KEY),
+        lambda: lake.write("table", KEY, OLD, SCHEMA),
+        lambda: lake.write_verdict("table", KEY, Verdict.model_construct()),
+    ]
+    for ask in asked:
+        with pytest.raises(S3Error, match=r"s3://no-such-bucket/lake.*: there is no such bucket"):
+            ask()
+
+
+def test_a_partition_that_lost_its_rows_is_said(lake):
+    lake.write("table", KEY, OLD, SCHEMA)
+    path = lake.data_path("table", KEY)
+    if isinstance(path, Path):
+        path.unlink()
+    else:
+        lake.store._delete("table/source=mine/shard=s00000/data.parquet")
+    with pytest.raises(FileNotFoundError):
+        next(lake.batches("table", KEY, 1))
+
+
 # --- readable as it lies
 
 
@@ -284,34 +424,44 @@ def photos(lake):
     return lake
 
 
-def test_duckdb_reads_the_table_and_its_partitions(photos):
+@pytest.fixture
+def local_photos(local_lake, photos):
+    """The same in a folder."""
+    for key in (KEY, OTHER):
+        local_lake.write("raw_images", key, photos.scan("raw_images", key).collect(), RAW_IMAGES)
+    return local_lake
+
+
+def test_duckdb_reads_the_table_and_its_partitions(local_photos):
     import duckdb
 
     found = duckdb.sql(
         f"select source, shard, split, image.path, labels[1].category from "
-        f"read_parquet('{photos.glob('raw_images')}', hive_partitioning = true) order by shard"
+        f"read_parquet('{local_photos.glob('raw_images')}', hive_partitioning = true) order by shard"
     ).fetchall()
     assert found == [("mine", shard, "val", "zidane.jpg", "text 0") for shard in ("s00000", "s00001")]
 
 
-def test_polars_reads_the_table_and_its_partitions(photos):
-    found = pl.scan_parquet(photos.glob("raw_images"), hive_partitioning=True).collect()
+def test_polars_reads_the_table_and_its_partitions(photos, place):
+    options = storage_options(place[1], photos.root.bucket) if place[1] else None
+    found = pl.scan_parquet(photos.glob("raw_images"), hive_partitioning=True, storage_options=options).collect()
     assert found.schema == pl.Schema(RAW_IMAGES)
     assert found["shard"].sort().to_list() == ["s00000", "s00001"]
 
 
 @pytest.mark.slow
-def test_datasets_reads_the_table_and_decodes_the_photo(photos, tmp_path):
+def test_datasets_takes_the_column_of_photos_for_images(local_photos, tmp_path):
     from datasets import Image, load_dataset
 
     found = load_dataset(
-        "parquet", data_files=photos.glob("raw_images"), split="train", cache_dir=str(tmp_path / "cache")
-    ).cast_column("image", Image())
+        "parquet", data_files=local_photos.glob("raw_images"), split="train", cache_dir=str(tmp_path / "cache")
+    )
+    assert found.features["image"] == Image()
     assert sorted(found["shard"]) == ["s00000", "s00001"]
     assert found[0]["image"].size == (1280, 720)
-    assert found[0]["labels"] == [
-        {name: example(dtype, 0) for name, dtype in RAW_IMAGES["labels"].inner.to_schema().items()}
-    ]
+    (rows,) = (local_photos.scan("raw_images", key).collect() for key in (KEY,))
+    others = [name for name in RAW_IMAGES if name != "image"]
+    assert found.select_columns(others)[0] == rows.select(others).to_dicts()[0]
 
 
 def test_what_a_killed_writer_staged_is_cleared_once_it_is_old(tmp_path):
@@ -323,3 +473,21 @@ def test_what_a_killed_writer_staged_is_cleared_once_it_is_old(tmp_path):
     assert lake.clear_staging() == 1
     assert (left.exists(), in_use.exists()) == (False, True)
     assert Lake(tmp_path / "none").clear_staging() == 0
+
+
+def test_on_s3_nothing_is_staged(s3_bucket, s3_config):
+    assert Lake(s3_bucket, s3_config).clear_staging() == 0
+
+
+def test_a_public_lake_is_read_without_credentials(s3_bucket, s3_config, monkeypatch):
+    lake, s3 = Lake(s3_bucket, s3_config), client(s3_config)
+    lake.write("table", KEY, OLD, SCHEMA)
+    for item in s3.list_objects_v2(Bucket=s3_bucket.bucket)["Contents"]:
+        s3.put_object_acl(Bucket=s3_bucket.bucket, Key=item["Key"], ACL="public-read")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    public = Lake(s3_bucket, s3_config.model_copy(update={"unsigned": True}))
+    assert public.scan("table", KEY).collect().equals(OLD)
+    assert pl.concat(public.batches("table", KEY, 1)).equals(OLD)
+    with pytest.raises(S3Error, match="no credentials were found"):
+        lake.scan("table", KEY)

@@ -1,12 +1,15 @@
 """The warehouse shows a lake as it lies, and of gated tables only what passed."""
 
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
+from fsspec.implementations.arrow import ArrowFile
 
-from forge_resources.lake import Lake, Manifest, Verdict
+from forge_resources.lake import Lake, Manifest, PartitionMissing, Verdict
+from forge_resources.s3 import S3Config, S3Error, S3Uri
 from forge_resources.shards import ShardKey
 from forge_resources.warehouse import QueryError, Warehouse
 
@@ -54,11 +57,6 @@ def judge(lake: Lake, manifest: Manifest, outcome: str = "passed", failures: dic
         failures=failures or {},
     )
     lake.write_verdict(manifest.table, ShardKey(manifest.source, manifest.shard), verdict)
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    return Lake(tmp_path / "it's a lake")
 
 
 @pytest.fixture
@@ -186,10 +184,92 @@ def test_a_column_type_without_a_counterpart_is_refused(lake: Lake) -> None:
         Warehouse(lake, {"t": {"at": pl.Datetime()}})
 
 
-def test_partitions_with_older_columns_are_named_and_how_to_mend_them(tmp_path: Path) -> None:
-    lake, key = Lake(tmp_path), ShardKey("photos", "s00000")
+def test_partitions_with_older_columns_are_named_and_how_to_mend_them(lake: Lake) -> None:
+    key = ShardKey("photos", "s00000")
     older = {"image_id": pl.String()}
     lake.write("scenes", key, pl.DataFrame({"image_id": ["a"]}), older)
     with pytest.raises(QueryError, match="scenes holds partitions with other columns") as refused:
         Warehouse(lake, {"scenes": {**older, "facing": pl.Float64()}})
     assert "forge run --again" in str(refused.value)
+
+
+def test_a_table_that_spans_all_partitions_is_a_view_like_the_others(lake: Lake) -> None:
+    schemas = SCHEMAS | {"whole": PAIRS}
+    for count in (0, 3):
+        if count:
+            lake.write_table("whole", pairs(FIRST, count), PAIRS)
+        with Warehouse(lake, schemas) as warehouse:
+            assert warehouse.query("SELECT count(*) FROM whole").item() == count
+            assert warehouse.query("FROM partitions").is_empty()
+
+
+def test_both_stores_give_the_same_rows_and_types(local_lake: Lake, s3_bucket: S3Uri, s3_config: S3Config) -> None:
+    asked = (
+        "SELECT * FROM verified_qa WHERE task = 'counting' AND score >= 0.1 ORDER BY qa_id",
+        "SELECT *, image.path AS path FROM raw_images ORDER BY image_id",
+        "DESCRIBE verified_qa",
+        "DESCRIBE raw_images",
+        "SELECT task, boxes[1][2] AS x, count(*) AS n FROM candidate_qa GROUP BY ALL",
+    )
+    answers = []
+    for lake in (local_lake, Lake(s3_bucket / "lake", s3_config)):
+        for key in (FIRST, SECOND):
+            row = {"image_id": f"{key}/x", "source": key.source, "shard": key.shard, "png": b"png", "width": 3}
+            row["image"] = {"bytes": b"jpeg", "path": "x.jpg"}
+            lake.write("raw_images", key, pl.DataFrame([row], schema=PHOTOS), PHOTOS)
+            lake.write("candidate_qa", key, pairs(key, 3), PAIRS)
+            judge(lake, lake.write("verified_qa", key, pairs(key), PAIRS))
+        with Warehouse(lake, SCHEMAS) as warehouse:
+            answers.append([warehouse.query(sql) for sql in asked])
+    for local, remote in zip(*answers, strict=True):
+        assert local.height > 0
+        assert remote.equals(local)
+        assert remote.schema == local.schema
+
+
+def test_on_s3_bytes_that_are_not_asked_for_are_not_read(
+    s3_bucket: S3Uri, s3_config: S3Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    def counted(self: ArrowFile) -> Callable[..., bytes]:
+        def count(*size: int) -> bytes:
+            data = self.stream.read(*size)
+            read.append(len(data))
+            return data
+
+        return count
+
+    monkeypatch.setattr(ArrowFile, "read", property(counted))
+    noise = random.Random(0)
+    rows = [
+        {"image_id": f"a/{i}", "image": {"bytes": noise.randbytes(1_000_000), "path": f"{i}.jpg"}, "width": i}
+        for i in range(8)
+    ]
+    lake = Lake(s3_bucket, s3_config)
+    lake.write("raw_images", FIRST, [pl.DataFrame([row], schema=PHOTOS) for row in rows], PHOTOS)
+    with Warehouse(lake, SCHEMAS) as warehouse:
+        paths = warehouse.query("SELECT image.path AS path FROM raw_images WHERE width > 5 ORDER BY width")
+    assert paths["path"].to_list() == ["6.jpg", "7.jpg"]
+    assert 0 < sum(read) < 1_000_000
+
+
+def test_a_partition_that_is_being_replaced_is_left_out(lake: Lake) -> None:
+    for key in (FIRST, SECOND):
+        lake.write("candidate_qa", key, pairs(key), PAIRS)
+
+    class Replacing(Lake):
+        def manifest(self, table: str, key: ShardKey) -> Manifest:
+            if key == SECOND:
+                raise PartitionMissing
+            return super().manifest(table, key)
+
+    replacing = Replacing(lake.root)
+    replacing.store = lake.store
+    with Warehouse(replacing, SCHEMAS) as warehouse:
+        assert warehouse.query("SELECT DISTINCT source FROM candidate_qa").to_series().to_list() == ["a"]
+
+
+def test_a_lake_that_cannot_be_reached_is_said(s3_config: S3Config) -> None:
+    with pytest.raises(S3Error, match="there is no such bucket"):
+        Warehouse(Lake(S3Uri("no-such-bucket"), s3_config), SCHEMAS)

@@ -140,7 +140,7 @@ def test_human_labels_take_score_and_mirror_from_the_box_that_matches() -> None:
         here=[("dog", (10, 10, 50, 50), 0.9), ("dog", (60, 10, 100, 50), 0.5), ("cat", (0, 0, 20, 20), 0.3)],
         mirrored=[("dog", (150, 10, 190, 50), 0.6)],
     )
-    labels = [label("Dog", (10, 10, 50, 46)), label("dog", (80, 10, 120, 50)), label("bird", (-5, 0, 20, 120))]
+    labels = [label("dog", (10, 10, 50, 46)), label("dog", (80, 10, 120, 50)), label("bird", (-5, 0, 20, 120))]
     rows = run(raw_images(blank(*labels)), detector)
     matched, unmatched, bird = (at(rows, f"s/000#h00{i}") for i in range(3))
     assert (matched["origin"], matched["category"]) == ("human", "dog")

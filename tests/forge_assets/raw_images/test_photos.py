@@ -6,6 +6,7 @@ import os
 import threading
 import zlib
 from collections import Counter
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,13 +18,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from forge_assets.raw_images import photos as stage
+from forge_assets.raw_images.naming import LabelNaming
 from forge_assets.raw_images.photos import RejectedPhotos, raw_images, split_of
-from forge_assets.tables import RAW_IMAGES, REJECTED_IMAGES, SCHEMAS
-from forge_resources.config import SourceConfig
+from forge_assets.tables import LABEL_FLAGS, RAW_IMAGES, REJECTED_IMAGES, SCHEMAS
+from forge_resources.config import ImageFolderConfig, SourceConfig
 from forge_resources.lake import Lake
+from forge_resources.perceptual_hash import perceptual_hash
 from forge_resources.shards import ShardKey
 from forge_resources.sources import Member, SourceError, open_source
-from forge_resources.sources.base import NO_LABELS
+from forge_resources.sources.base import NO_LABELS, SourcePhoto
+from forge_resources.vocabulary import Vocabulary
 
 KEY = ShardKey("mine", "s00003")
 
@@ -44,6 +48,8 @@ def png(shade: int, side: int = 40) -> bytes:
 class Memory:
     """A source that keeps its files in a dictionary; an exception in place of bytes is raised."""
 
+    threads = 4
+
     def __init__(self, files):
         self.files = files
 
@@ -52,18 +58,26 @@ class Memory:
 
     def read(self, member):
         if isinstance(self.files[member.path], bytes):
-            return self.files[member.path]
+            return SourcePhoto(self.files[member.path])
         raise self.files[member.path]
 
-    def labels(self, _members):
-        return lambda _member, _width, _height: NO_LABELS
+    @contextmanager
+    def open_shard(self, _members):
+        yield self
+
+    def labels(self, _member, _width, _height):
+        return NO_LABELS
+
+
+def naming():
+    return LabelNaming(Vocabulary.packaged(), "coco")
 
 
 def stream(source, members=None, **settings):
     rejects = RejectedPhotos(KEY)
     config = SourceConfig(**{"path": Path("unused"), "license": "CC0-1.0"} | settings)
     members = source.list_photos() if members is None else members
-    batches = list(raw_images(KEY, members, source, config, val_share=0.5, rejects=rejects))
+    batches = list(raw_images(KEY, members, source, config, naming=naming(), val_share=0.5, rejects=rejects))
     rows = pl.concat([pl.DataFrame(schema=dict(RAW_IMAGES)), *batches])
     assert rows.height + rejects.photos == len(members)
     return rows, rejects, batches
@@ -86,11 +100,15 @@ def test_a_row_holds_the_photo_and_what_it_is():
         "height": 720,
         "byte_size": len(ZIDANE),
         "sha256": digest,
+        "phash": perceptual_hash(Image.open(io.BytesIO(ZIDANE))),
         "license": "CC0-1.0",
         "split": "val" if int(digest[:8], 16) / 2**32 < 0.5 else "train",
         "is_labeled": False,
         "labels": [],
         "labels_dropped": 0,
+        "points": [],
+        "counts": [],
+        "relationships": [],
     }
     assert rejects.frame().schema == pl.Schema(REJECTED_IMAGES)
     assert rejects.frame().is_empty()
@@ -117,12 +135,13 @@ def test_every_unusable_photo_has_its_rule():
     assert rejects.counts() == {
         "duplicate_image": 1,
         "empty_file": 1,
+        "missing_photo": 1,
         "not_an_image": 1,
         "too_many_bytes": 1,
         "too_many_pixels": 1,
         "too_small": 1,
         "truncated_image": 1,
-        "unreadable_file": 2,
+        "unreadable_file": 1,
     }
     table = rejects.frame()
     assert table.schema == pl.Schema(REJECTED_IMAGES)
@@ -133,7 +152,9 @@ def test_every_unusable_photo_has_its_rule():
         "shard": "s00003",
         "path": "twin.jpg",
         "rule": "duplicate_image",
-        "detail": "the same bytes as bus.jpg, which is kept",
+        "detail": "the same bytes as bus.jpg",
+        "sha256": hashlib.sha256(BUS).hexdigest(),
+        "phash": perceptual_hash(Image.open(io.BytesIO(BUS))),
     }
 
 
@@ -182,12 +203,13 @@ def test_rows_come_in_order_whatever_order_the_photos_are_ready_in(monkeypatch):
 
 def test_batches_close_by_bytes_too(monkeypatch):
     monkeypatch.setattr(stage, "BATCH_BYTES", 300_000)
-    rows, _, batches = stream(Memory({"a.jpg": BUS, "b.jpg": ZIDANE, "c.jpg": BUS + b"\0" * 300_000, "d.png": png(1)}))
+    files = {"a.jpg": BUS, "b.jpg": ZIDANE, "c.jpg": BUS + b"\0" * 300_000, "d.png": png(1)}
+    rows, _, batches = stream(Memory(files), max_near_duplicate_distance=None)
     assert [batch["byte_size"].sum() for batch in batches] == [len(BUS) + len(ZIDANE), len(BUS) + 300_000, len(png(1))]
     assert rows.height == 4
 
 
-@pytest.mark.parametrize(("limit", "value", "most"), [("_AHEAD_PHOTOS", 5, 5), ("_AHEAD_BYTES", 2_500, 3)])
+@pytest.mark.parametrize(("limit", "value", "most"), [("_AHEAD_PHOTOS", 1, 5), ("_AHEAD_BYTES", 2_500, 3)])
 def test_no_more_is_read_ahead_than_bounded(monkeypatch, limit, value, most):
     monkeypatch.setattr(stage, limit, value)
     body = b"\0" * (1_000 - len(png(0)))
@@ -197,7 +219,9 @@ def test_no_more_is_read_ahead_than_bounded(monkeypatch, limit, value, most):
     monkeypatch.setattr(source, "read", lambda member: taken.append(member) or read(member))
     monkeypatch.setattr(stage, "BATCH_PHOTOS", 1)
     config = SourceConfig(path=Path("unused"))
-    batches = raw_images(KEY, source.list_photos(), source, config, val_share=0, rejects=RejectedPhotos(KEY))
+    batches = raw_images(
+        KEY, source.list_photos(), source, config, naming=naming(), val_share=0, rejects=RejectedPhotos(KEY)
+    )
     for done, _ in enumerate(batches, start=1):
         assert len(taken) <= done + 1 + most
         if done == 20:
@@ -208,7 +232,15 @@ def test_no_more_is_read_ahead_than_bounded(monkeypatch, limit, value, most):
 def test_nothing_usable_is_an_empty_shard_and_the_lake_takes_it(tmp_path):
     source = Memory({"a.jpg": b"", "b.jpg": b"<html>"})
     rejects = RejectedPhotos(KEY)
-    rows = raw_images(KEY, source.list_photos(), source, SourceConfig(path=tmp_path), val_share=0, rejects=rejects)
+    rows = raw_images(
+        KEY,
+        source.list_photos(),
+        source,
+        SourceConfig(path=tmp_path),
+        naming=naming(),
+        val_share=0,
+        rejects=rejects,
+    )
     assert Lake(tmp_path).write("raw_images", KEY, rows, RAW_IMAGES).rows == 0
     assert Lake(tmp_path).write("rejected_images", KEY, rejects.frame(), REJECTED_IMAGES).rows == 2
 
@@ -223,6 +255,7 @@ def test_progress_ends_at_the_whole():
             source.list_photos(),
             source,
             config,
+            naming=naming(),
             val_share=0,
             rejects=RejectedPhotos(KEY),
             progress=lambda done, total: seen.append((done, total)),
@@ -263,7 +296,7 @@ def test_labels_and_their_faults_go_with_the_photo(tmp_path):
     (tmp_path / "c.jpg").write_bytes(ZIDANE)
     (tmp_path / "d.png").write_bytes(png(1))
     (tmp_path / "d.txt").write_text("")
-    source = open_source("mine", SourceConfig(path=tmp_path, labels="yolo"))
+    source = open_source("mine", ImageFolderConfig(path=tmp_path, labels="yolo"))
     rows, rejects, _ = stream(source)
 
     assert rows.select("image_id", "is_labeled", pl.col("labels").list.len()).rows() == [
@@ -272,27 +305,30 @@ def test_labels_and_their_faults_go_with_the_photo(tmp_path):
         ("mine/d.png", True, 0),
     ]
     assert rows["labels"][0].to_list() == [
-        {"label_id": "1", "category": "bus", "x1": 202.5, "y1": 270.0, "x2": 607.5, "y2": 810.0, "is_crowd": False}
+        {"label_id": "1", "category": "bus", "source_category": "bus"}
+        | {"x1": 202.5, "y1": 270.0, "x2": 607.5, "y2": 810.0, "is_crowd": False}
+        | dict.fromkeys(LABEL_FLAGS)
     ]
     assert rejects.frame().select("path", "rule", "detail").rows() == [
-        ("a.jpg", "label_not_finite", "a.txt: line 2: box [nan, 0.0, 0.0, 0.0]"),
+        ("a.jpg", "label_not_finite", "a.txt: line 2: box [nan, 0.0, nan, 0.0]"),
         ("a.jpg", "label_zero_size", "a.txt: line 3: width 0, height 108"),
-        ("b.jpg", "duplicate_image", "the same bytes as a.jpg, which is kept"),
+        ("b.jpg", "duplicate_image", "the same bytes as a.jpg"),
+        ("c.jpg", "label_absent", f"there is no {tmp_path / 'c.txt'}"),
     ]
-    assert (rejects.photos, sum(rejects.counts().values())) == (1, 3)
+    assert (rejects.photos, sum(rejects.counts().values())) == (1, 4)
 
 
 def test_unusable_labels_stop_the_shard(tmp_path):
     (tmp_path / "a.jpg").write_bytes(BUS)
     with pytest.raises(SourceError, match="no photo has a YOLO label file"):
-        stream(open_source("mine", SourceConfig(path=tmp_path, labels="yolo")))
+        stream(open_source("mine", ImageFolderConfig(path=tmp_path, labels="yolo")))
 
 
 def test_a_link_out_of_the_folder_is_a_row(tmp_path):
     (tmp_path / "secret.jpg").write_bytes(BUS)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/link.jpg").symlink_to(tmp_path / "secret.jpg")
-    rows, rejects, _ = stream(open_source("mine", SourceConfig(path=tmp_path / "photos")))
+    rows, rejects, _ = stream(open_source("mine", ImageFolderConfig(path=tmp_path / "photos")))
     assert rows.is_empty()
     assert rejects.counts() == {"outside_folder": 1}
 
@@ -301,7 +337,8 @@ def test_a_link_out_of_the_folder_is_a_row(tmp_path):
 @pytest.mark.skipif("FORGE_SHARED" not in os.environ, reason="FORGE_SHARED names no folder of the maintainers' photos")
 def test_real_photos_all_come_through():
     folder = Path(os.environ["FORGE_SHARED"]) / "data"
-    rows, rejects, _ = stream(open_source("coco", SourceConfig(path=folder / "coco128-part/images", labels="yolo")))
+    config = ImageFolderConfig(path=folder / "coco128-part/images", labels="yolo")
+    rows, rejects, _ = stream(open_source("coco", config))
     assert (rows.height, rejects.photos) == (43, 0)
-    rows, rejects, _ = stream(open_source("rgbd", SourceConfig(path=folder / "rgbd")))
+    rows, rejects, _ = stream(open_source("rgbd", ImageFolderConfig(path=folder / "rgbd")))
     assert (rows.height, rejects.photos) == (8, 0)

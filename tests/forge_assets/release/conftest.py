@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -236,3 +237,57 @@ def pairs() -> list[dict[str, Any]]:
 def builders() -> ModuleType:
     """This module: its builders and rows."""
     return sys.modules[__name__]
+
+
+# --- many pairs, made up by rule, for balance and for the text-only baseline
+
+CATEGORIES = ("bus", "person", "tie", "dog", "cup", "chair")
+
+
+def closed_pair(index: int, draw: random.Random, **bias: Any) -> dict[str, Any]:
+    """One made-up pair of near_far, or of yes and no where `yes` says how often the answer is yes.
+
+    `bus_farther`, `first`, `template` and `lower` are the probabilities that a bus is the farther object, the first
+    option is right, the first template is used, and the lower box is the nearer one; by default, chance.
+    """
+    photo = {"qa_id": f"{index:024d}", "image_sha256": f"{index // 4:064d}"}
+    a, b = draw.sample(bias.get("categories", CATEGORIES), 2)
+    if "yes" in bias:
+        answer = "yes" if draw.random() < bias["yes"] else "no"
+        text = {"question": f"Is there {index} times more of the {a} than of the {b}?", "answer": answer}
+        fixed = {"task": "counting", "answer_kind": "yes_no", "choices": None, "template_id": "counting.more.v1"}
+        return photo | text | fixed | {"categories": [a, b]}
+    ids = [f"near_far.{name}.v1" for name in ("nearer", "closer", "between_nearer", "smaller_depth", "nearest_two")]
+    template = ids[0] if draw.random() < bias.get("template", 1 / len(ids)) else draw.choice(ids[1:])
+    tops = [draw.randrange(900) for _ in range(2)]
+    first_is_nearer = draw.random() < bias.get("first", 0.5)
+    if "bus" in (a, b) and "bus_farther" in bias:
+        first_is_nearer = (b == "bus") == (draw.random() < bias["bus_farther"])
+    boxed = "lower" in bias
+    if boxed:
+        first_is_nearer = (tops[0] > tops[1]) == (draw.random() < bias["lower"])
+    options = [
+        f"the {name} at [{left}, {top}, {left + 60}, {top + 60}]" if boxed else f"the {name}"
+        for name, top, left in ((a, tops[0], draw.randrange(900)), (b, tops[1], draw.randrange(900)))
+    ]
+    return photo | {
+        "task": "near_far",
+        "answer_kind": "choice",
+        "question": f"Which is nearer to the camera in photo {index}, {options[0]} or {options[1]}?",
+        "answer": options[0] if first_is_nearer else options[1],
+        "choices": options,
+        "categories": [a, b],
+        "template_id": template,
+    }
+
+
+@pytest.fixture(scope="session")
+def make_pairs() -> Callable[..., pl.DataFrame]:
+    """Build made-up pairs, as many as are asked for, with the biases that `closed_pair` describes."""
+
+    def build(count: int, seed: int = 0, **bias: Any) -> pl.DataFrame:
+        draw = random.Random(seed)
+        rows = [closed_pair(index, draw, **bias) for index in range(count)]
+        return pl.DataFrame(rows, schema_overrides={"choices": pl.List(pl.String)})
+
+    return build

@@ -18,8 +18,9 @@ def photo_rows(*sizes: tuple[int, int]) -> pl.DataFrame:
         buffer = io.BytesIO()
         Image.new("RGB", (width, height), (index, 0, 0)).save(buffer, "PNG")
         image = {"bytes": buffer.getvalue(), "path": None}
-        rows.append({"image_id": f"s/{index:03d}", "image": image, "width": width, "height": height})
-    return pl.DataFrame(rows, schema={name: RAW_IMAGES[name] for name in ("image_id", "image", "width", "height")})
+        rows.append({"image_id": f"s/{index:03d}", "image": image, "width": width, "height": height, "orientation": 1})
+    columns = ("image_id", "image", "width", "height", "orientation")
+    return pl.DataFrame(rows, schema={name: RAW_IMAGES[name] for name in columns})
 
 
 @pytest.mark.parametrize("size", [1, 3, 4, 100])

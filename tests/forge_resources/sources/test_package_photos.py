@@ -25,7 +25,7 @@ def test_all_are_written_and_can_be_used(tmp_path):
     folder = tmp_path / "deep" / "photos"
     assert sorted(path.name for path in folder.iterdir()) == sorted(photo.name for photo in PACKAGE_PHOTOS)
     for path in folder.iterdir():
-        info = inspect(path.read_bytes(), max_pixels=10_000_000, min_side=200)
+        info, _ = inspect(path.read_bytes(), max_pixels=10_000_000, min_side=200)
         assert info.format in ("JPEG", "PNG")
 
 

@@ -1,5 +1,6 @@
 """A shard once made never changes, and no photo is in two."""
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -10,12 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forge_resources.shards import ShardKey
-from forge_resources.sources import Member
-from forge_resources.sources.shard_plan import ShardPlan, ShardPlanError, UnknownShard
+from forge_resources.sources import Member, shard_plan
+from forge_resources.sources.shard_plan import ABSENT, PlanChanges, ShardPlan, ShardPlanError, UnknownShard
 
 
 def photos(*numbers: int) -> list[Member]:
@@ -27,8 +29,31 @@ def numbers_of(plan: ShardPlan, key: ShardKey) -> list[int]:
 
 
 @pytest.fixture
-def plan(tmp_path) -> ShardPlan:
+def plan(place) -> ShardPlan:
+    """An empty plan, on a folder and on S3."""
+    return ShardPlan(*place)
+
+
+@pytest.fixture
+def local_plan(tmp_path) -> ShardPlan:
     return ShardPlan(tmp_path / "lake")
+
+
+@pytest.fixture
+def s3_plan(s3_bucket, s3_config) -> ShardPlan:
+    return ShardPlan(s3_bucket, s3_config)
+
+
+def stored(plan: ShardPlan, shard: str = "s00000") -> bytes:
+    return plan._store.read(f"_shards/source=mine/{shard}.json")
+
+
+def store(plan: ShardPlan, text: str | bytes, shard: str = "s00000") -> None:
+    plan._store.write(f"_shards/source=mine/{shard}.json", text.encode() if isinstance(text, str) else text)
+
+
+def versioned(version: str, *numbers: int) -> list[Member]:
+    return [Member(photo.path, photo.byte_size, version) for photo in photos(*numbers)]
 
 
 def test_photos_are_shared_out_by_path(plan):
@@ -60,10 +85,9 @@ def test_sources_are_planned_apart(plan):
     assert list(map(str, plan.keys("a"))) == ["a/s00000"]
 
 
-def test_shards_past_the_zeros_keep_their_order(plan, tmp_path):
+def test_shards_past_the_zeros_keep_their_order(plan):
     plan.extend("mine", photos(0), 1)
-    first = tmp_path / "lake/_shards/source=mine/s00000.json"
-    first.with_name("s99999.json").write_text(first.read_text().replace("s00000", "s99999"))
+    store(plan, stored(plan).replace(b"s00000", b"s99999"), "s99999")
     assert list(map(str, plan.extend("mine", photos(0, 1, 2), 1))) == ["mine/s100000", "mine/s100001"]
     assert [key.shard for key in plan.keys("mine")] == ["s00000", "s99999", "s100000", "s100001"]
 
@@ -74,14 +98,15 @@ def test_names_of_all_writings(plan):
     assert plan.members(key) == tuple(members)
 
 
-def test_the_digest_follows_paths_and_sizes(tmp_path):
+def test_the_digest_follows_paths_sizes_and_versions(tmp_path):
     def digest(members: list[Member]) -> str:
         plan = ShardPlan(Path(tempfile.mkdtemp(dir=tmp_path)))
         return plan.digest(plan.extend("mine", members, 10)[0])
 
     assert digest(photos(0, 1)) == digest(photos(1, 0))
     digests = {digest(photos(0, 1)), digest(photos(0)), digest([Member("0000.jpg", 2), Member("0001.jpg", 2)])}
-    assert len(digests) == 3
+    digests |= {digest(versioned(version, 0, 1)) for version in ("a", "b")}
+    assert len(digests) == 5
     assert all(len(one) == 32 for one in digests)
 
 
@@ -105,6 +130,81 @@ def test_a_path_that_is_listed_twice_is_refused(plan):
     with pytest.raises(ValueError, match=r"0001\.jpg is listed twice"):
         plan.extend("mine", photos(0, 1, 1), 2)
     assert plan.keys() == []
+
+
+# --- what became of planned photos
+
+
+def test_a_photo_that_changed_renews_its_shard_alone(plan):
+    keys = plan.extend("mine", versioned("old", *range(6)), 2)
+    digests = [plan.digest(key) for key in keys]
+    listed = versioned("old", 0, 1, 3, 4, 5)
+    listed[-1] = Member(listed[-1].path, 999, "old")
+    listed.append(Member(photos(2)[0].path, 3, "new"))
+    assert plan.refresh("mine", listed) == keys[1:]
+    assert plan.members(keys[1]) == (*versioned("new", 2), *versioned("old", 3))
+    assert plan.members(keys[2])[1].byte_size == 999
+    assert [plan.digest(key) == before for key, before in zip(keys, digests, strict=True)] == [True, False, False]
+    assert plan.refresh("mine", listed) == []
+
+
+def test_a_photo_that_is_gone_keeps_its_place_and_may_come_back(plan):
+    (key,) = plan.extend("mine", versioned("old", 0, 1), 2)
+    before = plan.digest(key)
+    assert plan.refresh("mine", versioned("old", 0)) == [key]
+    assert plan.members(key) == (*versioned("old", 0), Member("0001.jpg", 0, ABSENT))
+    assert plan.extend("mine", versioned("old", 0), 2) == []
+    assert plan.refresh("mine", versioned("old", 0, 1)) == [key]
+    assert plan.digest(key) == before
+
+
+def test_new_photos_wait_for_a_shard_of_their_own(plan):
+    (key,) = plan.extend("mine", versioned("a", 1), 5)
+    assert plan.refresh("mine", versioned("a", 0, 1)) == []
+    assert plan.keys() == [key]
+    assert plan.members(key) == tuple(versioned("a", 1))
+
+
+def test_update_does_both(plan):
+    (first,) = plan.extend("mine", versioned("a", 0, 2), 5)
+    changes = plan.update("mine", versioned("b", 0, 1, 2, 3), 1)
+    assert (changes.changed, list(map(str, changes.added))) == ([first], ["mine/s00001", "mine/s00002"])
+    assert plan.members(first) == tuple(versioned("b", 0, 2))
+    assert [numbers_of(plan, key) for key in changes.added] == [[1], [3]]
+    again = plan.update("mine", versioned("b", 0, 1, 2, 3), 1)
+    assert (again.changed, again.added) == ([], [])
+
+
+@pytest.mark.parametrize("ask", [ShardPlan.refresh, lambda plan, *given: plan.update(*given, 2)])
+def test_a_disk_that_is_not_mounted_changes_nothing(plan, ask):
+    assert ask(plan, "mine", []) in ([], PlanChanges([], []))
+    (key,) = plan.extend("mine", versioned("a", 0, 1), 2)
+    with pytest.raises(ShardPlanError, match="mine lists no photo, though 1 shards of it are planned: mount"):
+        ask(plan, "mine", [])
+    assert plan.members(key) == tuple(versioned("a", 0, 1))
+    assert plan.extend("mine", [], 2) == []
+
+
+def test_a_plan_of_before_there_were_versions_is_read_and_renewed(plan):
+    (key,) = plan.extend("mine", photos(0, 1), 2)
+    content = json.loads(stored(plan))
+    content["members"] = [{"path": one["path"], "byte_size": one["byte_size"]} for one in content["members"]]
+    listed = json.dumps([[one["path"], one["byte_size"]] for one in content["members"]], separators=(",", ":"))
+    digest = hashlib.blake2b(listed.encode(), digest_size=16).hexdigest()
+    store(plan, json.dumps(content | {"members_hash": digest}))
+    assert plan.members(key) == tuple(photos(0, 1))
+    assert plan.digest(key) == digest
+    assert plan.refresh("mine", photos(0, 1)) == []
+    assert plan.refresh("mine", versioned("known", 0, 1)) == [key]
+    assert plan.members(key) == tuple(versioned("known", 0, 1))
+
+
+def test_a_damaged_shard_stops_a_refresh_before_anything_is_written(plan):
+    keys = plan.extend("mine", versioned("a", 0, 1), 1)
+    store(plan, "{", "s00001")
+    with pytest.raises(ShardPlanError, match="cannot be read"):
+        plan.refresh("mine", versioned("b", 0, 1))
+    assert plan.members(keys[0]) == tuple(versioned("a", 0))
 
 
 # --- properties
@@ -144,7 +244,8 @@ def test_the_same_steps_give_the_same_plan(steps):
 # --- damage
 
 
-def test_a_leftover_of_a_killed_planner_is_passed_over(plan, tmp_path):
+def test_a_leftover_of_a_killed_planner_is_passed_over(local_plan, tmp_path):
+    plan = local_plan
     folder = tmp_path / "lake/_shards/source=mine"
     folder.mkdir(parents=True)
     (folder / ".s00000.0123abcd").write_text('{"source": "mine", "sha')
@@ -153,25 +254,24 @@ def test_a_leftover_of_a_killed_planner_is_passed_over(plan, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", '{"source": "mine", "sha', "[]", '{"source": "mine", "shard": "s00000"}'])
-def test_a_half_written_shard_is_named_and_never_planned_over(plan, tmp_path, text):
+def test_a_half_written_shard_is_named_and_never_planned_over(plan, text):
     (key,) = plan.extend("mine", photos(0), 1)
-    file = tmp_path / "lake/_shards/source=mine/s00000.json"
-    file.write_text(text)
+    store(plan, text)
     for ask in (plan.members, plan.digest):
         with pytest.raises(ShardPlanError, match=r"mine/s00000 cannot be read: restore .*s00000\.json"):
             ask(key)
-    with pytest.raises(ShardPlanError):
-        plan.extend("mine", photos(0, 1), 1)
-    assert file.read_text() == text
+    for change in (plan.extend, plan.update):
+        with pytest.raises(ShardPlanError):
+            change("mine", photos(0, 1), 1)
+    assert stored(plan) == text.encode()
     assert plan.keys() == [key]
 
 
-def test_a_changed_shard_is_found_out(plan, tmp_path):
+def test_a_changed_shard_is_found_out(plan):
     (key,) = plan.extend("mine", photos(0, 1), 2)
-    file = tmp_path / "lake/_shards/source=mine/s00000.json"
-    content = json.loads(file.read_text())
+    content = json.loads(stored(plan))
     content["members"].pop()
-    file.write_text(json.dumps(content))
+    store(plan, json.dumps(content))
     with pytest.raises(ShardPlanError, match="was changed after it was made"):
         plan.members(key)
 
@@ -205,6 +305,42 @@ def test_threads_at_once_share_no_photo(tmp_path):
     keys = [key for keys in made for key in keys]
     assert len(keys) == len(set(keys))
     _assert_sound(tmp_path, range(120))
+
+
+def test_planners_at_once_on_s3_share_no_photo_and_the_later_ones_plan_again(s3_bucket, s3_config):
+    def extend_at_last(offset: int) -> None:
+        while True:
+            try:
+                ShardPlan(s3_bucket, s3_config).extend("mine", photos(*range(offset, offset + 20)), 7)
+            except ShardPlanError as error:
+                refusals.append(str(error))
+            else:
+                return
+
+    refusals: list[str] = []
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(extend_at_last, [0, 10, 0, 20]))
+    assert all("meanwhile: plan again" in refusal for refusal in refusals)
+    plan = ShardPlan(s3_bucket, s3_config)
+    assigned = [number for key in plan.keys("mine") for number in numbers_of(plan, key)]
+    assert sorted(assigned) == list(range(40))
+
+
+def test_on_s3_the_second_planner_of_a_shard_is_refused(s3_plan):
+    (key,) = s3_plan.extend("mine", photos(0), 1)
+    for error in ("plan again", "meanwhile"):
+        with pytest.raises(ShardPlanError, match=error):
+            s3_plan._create(key, tuple(photos(5)))
+    assert numbers_of(s3_plan, key) == [0]
+
+
+def test_a_lock_that_another_holds_is_said_after_a_while(local_plan, tmp_path, monkeypatch):
+    monkeypatch.setattr(shard_plan, "_LOCK_SECONDS", 0.1)
+    folder = tmp_path / "lake/_shards/source=mine"
+    folder.mkdir(parents=True)
+    with FileLock(folder / ".lock"), pytest.raises(ShardPlanError, match=r"another planner has held.*plan again"):
+        local_plan.extend("mine", photos(0), 1)
+    assert local_plan.extend("mine", photos(0), 1)
 
 
 def test_processes_at_once_share_no_photo(tmp_path):

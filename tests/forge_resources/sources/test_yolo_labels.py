@@ -5,18 +5,25 @@ from pathlib import Path
 
 import pytest
 
-from forge_resources.config import SourceConfig
+from forge_resources.config import ImageFolderConfig
 from forge_resources.images import decode_upright
-from forge_resources.sources import Member, PhotoLabels, SourceError, open_source
+from forge_resources.s3 import S3Config, S3Uri, client
+from forge_resources.sources.base import Label, Member, PhotoLabels, SourceError
+from forge_resources.sources.image_folder import ImageFolder
 from forge_resources.sources.yolo_labels import coco_class_names
 
 BUS = Member("bus.jpg", 1)
 
 
+def source_of(photos: Path | S3Uri, labels=None, names=None, s3: S3Config | None = None) -> ImageFolder:
+    config = ImageFolderConfig(path=photos, labels="yolo", labels_path=labels, class_names=names)
+    return ImageFolder("mine", config, s3 or S3Config(), Path("cache-of-no-archives"))
+
+
 def reader(photos: Path, labels: Path | None = None, names: Path | None = None, members=None):
-    config = SourceConfig(path=photos, labels="yolo", labels_path=labels, class_names=names)
-    source = open_source("mine", config)
-    return source.labels(source.list_photos() if members is None else members)
+    source = source_of(photos, labels, names)
+    with source.open_shard(source.list_photos() if members is None else members) as shard:
+        return shard.labels
 
 
 def bus_labels(photos: Path, text: str | bytes, names: Path | None = None) -> PhotoLabels:
@@ -83,9 +90,13 @@ def test_a_file_that_is_no_text_is_named(photos):
     assert [problem.rule for problem in found.problems] == ["label_unreadable_file"]
 
 
-def test_an_empty_file_says_no_object_and_no_file_says_nothing(photos):
+def test_an_empty_file_says_no_object_and_no_file_is_named(photos):
     assert bus_labels(photos, "") == PhotoLabels(is_labeled=True)
-    assert reader(photos)(Member("people/zidane.jpg", 1), 1280, 720) == PhotoLabels(is_labeled=False)
+    found = reader(photos)(Member("people/zidane.jpg", 1), 1280, 720)
+    assert (found.is_labeled, found.labels) == (False, ())
+    (problem,) = found.problems
+    assert problem.rule == "label_absent"
+    assert problem.detail == f"there is no {photos}/people/zidane.txt"
 
 
 # --- where the files lie
@@ -123,7 +134,109 @@ def test_no_label_file_at_all_is_an_error(photos, tmp_path):
 def test_a_shard_without_label_files_is_none(photos):
     (photos / "bus.txt").write_text("")
     members = [Member("people/zidane.jpg", 1)]
-    assert reader(photos, members=members)(members[0], 1280, 720) == PhotoLabels()
+    assert reader(photos, members=members)(members[0], 1280, 720).is_labeled is False
+
+
+def test_the_version_changes_with_the_label_file_and_the_class_names(photos, tmp_path):
+    def versions() -> dict[str, str]:
+        return {member.path: member.version for member in source_of(photos, names=tmp_path / "a.txt").list_photos()}
+
+    def changed(since: dict[str, str]) -> set[str]:
+        return {path for path, version in versions().items() if version != since[path]}
+
+    (tmp_path / "a.txt").write_text("cup")
+    before = versions()
+    (photos / "bus.txt").write_text("0 0.5 0.5 0.5 0.5")
+    assert changed(before) == {"bus.jpg"}
+    labelled = versions()
+    (photos / "bus.txt").write_text("")
+    assert changed(labelled) == {"bus.jpg"}
+    emptied = versions()
+    (tmp_path / "a.txt").write_text("fork")
+    os.utime(tmp_path / "a.txt", ns=(1, 1))
+    assert changed(emptied) == {"bus.jpg"}
+    (photos / "bus.txt").unlink()
+    assert not changed(before)
+
+
+def test_class_names_that_are_absent_are_named_when_photos_are_listed(photos, tmp_path):
+    with pytest.raises(SourceError, match=r"there are no class names .*none\.txt"):
+        source_of(photos, names=tmp_path / "none.txt").list_photos()
+
+
+def test_label_files_of_no_photo_are_counted_and_named(tmp_path, caplog):
+    for folder in ("images/train", "labels/train", "labels/val"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "images/train/a.jpg").write_bytes(b"x")
+    (tmp_path / "labels/train/a.txt").touch()
+    (tmp_path / "readme.txt").touch()
+    for number in range(12):
+        (tmp_path / f"labels/val/{number:02}.txt").touch()
+    source_of(tmp_path).list_photos()
+    assert "12 label files belong to no photo" in caplog.text
+    assert "labels/val/09.txt, ..." in caplog.text
+    assert "labels/val/10.txt" not in caplog.text
+    assert "readme" not in caplog.text
+
+
+def test_a_folder_of_labels_that_is_a_link_is_followed(photos, tmp_path):
+    (photos / "images").mkdir()
+    (photos / "bus.jpg").rename(photos / "images/bus.jpg")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/bus.txt").write_text("5 0.5 0.5 0.5 0.5")
+    before = source_of(photos).list_photos()
+    (photos / "labels").symlink_to(tmp_path / "elsewhere")
+    member = Member("images/bus.jpg", 1)
+    assert [label.category for label in reader(photos)(member, 810, 1080).labels] == ["bus"]
+    assert [m.path for m, n in zip(before, source_of(photos).list_photos(), strict=True) if m != n] == [member.path]
+
+
+# --- on S3
+
+
+@pytest.fixture
+def put(s3_config, s3_bucket):
+    def put(**objects: str) -> S3Uri:
+        s3 = client(s3_config)
+        for name, text in objects.items():
+            key = "set/" + name.replace("__", ".").replace("_", "/")
+            s3.put_object(Bucket=s3_bucket.bucket, Key=key, Body=text.encode())
+        return s3_bucket / "set"
+
+    return put
+
+
+def labels_of(source: ImageFolder, path: str) -> tuple[Label, ...]:
+    members = source.list_photos()
+    with source.open_shard(members) as shard:
+        return shard.labels(next(member for member in members if member.path == path), 100, 100).labels
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("inside", ["", "images"])
+def test_labels_on_s3_lie_where_they_lie_on_disk(put, s3_config, inside, caplog):
+    place = put(images_a__jpg="x", images_b__jpg="y", labels_a__txt="5 0.5 0.5 0.5 0.5", labels_lost__txt="")
+    source = source_of(place / inside, s3=s3_config)
+    path = "a.jpg" if inside else "images/a.jpg"
+    assert [label.category for label in labels_of(source, path)] == ["bus"]
+    assert "1 label files belong to no photo: s3://" in caplog.text
+    first, second = source.list_photos()
+    assert ("/" in first.version, "/" in second.version) == (True, False)
+    put(labels_a__txt="")
+    again, same = source.list_photos()
+    assert (again != first, same == second) == (True, True)
+    assert labels_of(source, path) == ()
+
+
+@pytest.mark.slow
+def test_labels_and_names_of_one_place_serve_photos_of_another(put, s3_config, photos):
+    place = put(truth_bus__txt="0 0.5 0.5 0.5 0.5", names__txt="cup")
+    source = source_of(photos, str(place / "truth"), str(place / "names.txt"), s3_config)
+    assert [label.category for label in labels_of(source, "bus.jpg")] == ["cup"]
+    with pytest.raises(SourceError, match="there are no class names s3://"):
+        labels_of(source_of(photos, str(place / "truth"), str(place / "none.yaml"), s3_config), "bus.jpg")
+    with pytest.raises(SourceError, match=r"no photo has a YOLO label file \(looked for s3://.*/wrong/bus\.txt"):
+        labels_of(source_of(photos, str(place / "wrong"), None, s3_config), "bus.jpg")
 
 
 # --- class names
@@ -177,15 +290,15 @@ def test_the_set_s_own_names_are_not_passed_over(photos):
 @pytest.mark.skipif("FORGE_SHARED" not in os.environ, reason="FORGE_SHARED names no folder of the maintainers' photos")
 def test_the_real_labels_of_coco_are_read_in_full():
     root = Path(os.environ["FORGE_SHARED"]) / "data/coco128-part"
-    source = open_source("coco", SourceConfig(path=root / "images", labels="yolo"))
+    source = source_of(root / "images")
     members = source.list_photos()
-    read = source.labels(members)
     found = {}
-    for member in members:
-        height, width = decode_upright(source.read(member)).shape[:2]
-        found[member.path] = read(member, width, height)
+    with source.open_shard(members) as shard:
+        for member in members:
+            height, width = decode_upright(shard.read(member).data).shape[:2]
+            found[member.path] = shard.labels(member, width, height)
     assert len(found) == 43
     lines = sum(len(path.read_text().splitlines()) for path in (root / "labels").glob("*.txt"))
-    assert sum(len(one.labels) + len(one.problems) for one in found.values()) == lines
-    assert {problem.rule for one in found.values() for problem in one.problems} <= {"label_duplicate"}
+    assert sum(len(one.labels) + len(one.problems) for one in found.values() if one.is_labeled) == lines
+    assert {problem.rule for one in found.values() for problem in one.problems} <= {"label_duplicate", "label_absent"}
     assert sum(one.is_labeled for one in found.values()) == len(list((root / "labels").glob("*.txt")))

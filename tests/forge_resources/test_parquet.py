@@ -1,0 +1,42 @@
+"""Parquet files say which of their columns are images, and no row group outgrows Arrow's offsets."""
+
+import json
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from forge_resources import parquet
+from forge_resources.content_hash import content_hash
+from forge_resources.parquet import IMAGE, write_parquet
+
+
+def images(*sizes):
+    rows = [{"bytes": bytes([i]) * size, "path": f"{i}.jpg"} for i, size in enumerate(sizes)]
+    return pl.DataFrame({"image": rows, "other": [1] * len(rows)}, schema={"image": IMAGE, "other": pl.Int8()})
+
+
+def test_only_columns_of_images_are_named_as_such(tmp_path):
+    for frame, expected in ((images(1), {"image": {"_type": "Image"}}), (images(1).select("other"), None)):
+        write_parquet(tmp_path / "x.parquet", frame, frame.schema)
+        metadata = (pq.read_schema(tmp_path / "x.parquet").metadata or {}).get(b"huggingface")
+        assert (metadata and json.loads(metadata)["info"]["features"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("sizes", "groups"), [([3, 3, 3], [3]), ([4, 4, 4, 4, 4], [2, 2, 1]), ([9, 9], [1, 1]), ([0], [1]), ([], [])]
+)
+def test_a_batch_of_many_bytes_becomes_several_row_groups(tmp_path, monkeypatch, sizes, groups):
+    monkeypatch.setattr(parquet, "ROW_GROUP_BYTES", 10)
+    frame = images(*sizes)
+    assert write_parquet(tmp_path / "x.parquet", frame, frame.schema) == (content_hash(frame), len(sizes))
+    with pq.ParquetFile(tmp_path / "x.parquet") as file:
+        found = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+    assert [rows for rows in found if rows] == groups
+    assert pl.read_parquet(tmp_path / "x.parquet").equals(frame)
+
+
+def test_a_photo_that_is_null_stays_null(tmp_path):
+    frame = pl.DataFrame({"image": [None, {"bytes": None, "path": "x"}]}, schema={"image": IMAGE})
+    write_parquet(tmp_path / "x.parquet", frame, frame.schema)
+    assert pl.read_parquet(tmp_path / "x.parquet").equals(frame)
