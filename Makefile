@@ -1,7 +1,7 @@
 # Short names for what infra/bootstrap.py does; every target sets up .venv first.
 PYTHON ?= python3
 
-.PHONY: setup demo test test-fast lint format lock ui
+.PHONY: setup demo test test-fast lint format lock ui bench
 
 setup demo test test-fast lint:
 	$(PYTHON) infra/bootstrap.py $@
@@ -17,3 +17,7 @@ lock:
 
 ui: setup
 	.venv/bin/forge ui
+
+# Minutes each, one after another: they measure this machine, so let nothing else run meanwhile.
+bench: setup
+	set -e; for script in tests/benchmarks/*.py; do echo "== $$script"; .venv/bin/python $$script; done

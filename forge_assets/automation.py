@@ -7,7 +7,7 @@ what is planned.
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from functools import partial
 
 import dagster as dg
 
@@ -78,38 +78,57 @@ def reconcile(instance: dg.DagsterInstance, config: ForgeConfig) -> list[ShardKe
     return add_partitions(instance, sorted({*plan.keys(), *lake.keys("raw_images")}))
 
 
+def made_of(lake: Lake, key: ShardKey) -> str | None:
+    """The digest of the members that a shard's photos were made of; None where they were not made."""
+    try:
+        return lake.manifest("raw_images", key).versions.get(MEMBERS_VERSION)
+    except PartitionMissing:
+        return None
+
+
 def not_made_as_planned(lake: Lake, plan: ShardPlan, keys: Sequence[ShardKey]) -> list[ShardKey]:
     """Shards whose photos the lake does not hold, or not in their planned versions."""
 
     def is_due(key: ShardKey) -> bool:
-        try:
-            made_of = lake.manifest("raw_images", key).versions.get(MEMBERS_VERSION)
-        except PartitionMissing:
-            return True
-        return made_of != plan.digest(key)
+        return made_of(lake, key) != plan.digest(key)
 
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
         return [key for key, due in zip(keys, pool.map(is_due, keys), strict=True) if due]
 
 
-def _due(config: ForgeConfig, occasion: str = "") -> Iterator[dg.RunRequest]:
-    """A run for each planned shard whose photos the lake does not hold as planned.
+def not_passed(lake: Lake, keys: Sequence[ShardKey]) -> list[ShardKey]:
+    """Shards whose photos no gate has passed as they lie there now."""
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        passed = pool.map(partial(lake.has_passed, "raw_images"), keys)
+        return [key for key, has_passed in zip(keys, passed, strict=True) if not has_passed]
 
-    The run key changes with the shard's members, and with the occasion: a shard whose run failed is not started
-    again by the same occasion.
+
+def _due(config: ForgeConfig, night: str | None) -> Iterator[dg.RunRequest]:
+    """A run for each planned shard whose photos the lake does not hold as planned, then the failed ones at night.
+
+    The run key changes with the shard's members, with what the lake holds of it, and with the night: a shard whose
+    run failed is not started again before the next night.
     """
     lake, plan = Lake(config.lake, config.s3), ShardPlan(config.lake, config.s3)
     planned = plan.keys()
-    for key in not_made_as_planned(lake, plan, planned):
-        yield dg.RunRequest(run_key=f"{key}:{plan.digest(key)}{occasion}", partition_key=str(key))
+    due = not_made_as_planned(lake, plan, planned)
+    if night is not None:
+        as_planned = sorted({*planned} - {*due})
+        due += not_passed(lake, as_planned)
+    for key in due:
+        held = made_of(lake, key) or "nothing"
+        run_key = ":".join([str(key), held, plan.digest(key), *([night] if night else [])])
+        yield dg.RunRequest(run_key=run_key, partition_key=str(key))
 
 
-def _start_due_shards(
-    instance: dg.DagsterInstance, config: ForgeConfig, occasion: str = ""
-) -> list[dg.RunRequest] | dg.SkipReason:
-    add_partitions(instance, plan_shards(config))
-    requests = list(islice(_due(config, occasion), RUNS_PER_TICK))
-    return requests or dg.SkipReason("every photo of every source is in a shard that is made as planned")
+def after(requests: Sequence[dg.RunRequest], partition_key: str | None) -> list[dg.RunRequest]:
+    """The same requests, those first that come after a partition: shards that keep failing hold up no others."""
+    keys = [request.partition_key for request in requests]
+    start = keys.index(partition_key) + 1 if partition_key in keys else 0
+    return [*requests[start:], *requests[:start]]
+
+
+NOTHING_DUE = "every photo of every source is in a shard that is made as planned"
 
 
 @dg.sensor(
@@ -119,7 +138,12 @@ def _start_due_shards(
 )
 def new_photos(context: dg.SensorEvaluationContext, forge: ForgeResource) -> list[dg.RunRequest] | dg.SkipReason:
     """Look at every configured source for photos that no shard holds as they are now."""
-    return _start_due_shards(context.instance, forge.config)
+    add_partitions(context.instance, plan_shards(forge.config))
+    requests = after(list(_due(forge.config, night=None)), context.cursor)[:RUNS_PER_TICK]
+    if not requests:
+        return dg.SkipReason(NOTHING_DUE)
+    context.update_cursor(requests[-1].partition_key or "")
+    return requests
 
 
 @dg.schedule(
@@ -129,4 +153,6 @@ def new_photos(context: dg.SensorEvaluationContext, forge: ForgeResource) -> lis
 )
 def nightly(context: dg.ScheduleEvaluationContext, forge: ForgeResource) -> list[dg.RunRequest] | dg.SkipReason:
     """Look at every configured source for photos that no shard holds as they are now."""
-    return _start_due_shards(context.instance, forge.config, f":{context.scheduled_execution_time:%Y-%m-%d}")
+    add_partitions(context.instance, plan_shards(forge.config))
+    requests = list(_due(forge.config, f"{context.scheduled_execution_time:%Y-%m-%d}"))
+    return requests or dg.SkipReason(NOTHING_DUE)

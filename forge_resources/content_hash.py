@@ -2,43 +2,56 @@
 
 import hashlib
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
+from pyarrow.compute import call_function
+
+_Bytes = bytes | memoryview
 
 
-def _leaves(series: pl.Series, path: str) -> Iterator[tuple[str, bytes]]:
-    """Split a column into named runs of bytes: null mask, lengths and values, depth first."""
-    dtype = series.dtype
-    if isinstance(dtype, pl.Array):
-        yield from _leaves(series.arr.to_list(), path)
-        return
-    yield f"{path}?", series.is_null().to_numpy().astype("u1").tobytes()
-    if isinstance(dtype, pl.Struct):
-        for field in dtype.fields:
-            yield from _leaves(series.struct.field(field.name), f"{path}.{field.name}")
-    elif isinstance(dtype, pl.List):
-        lengths = series.list.len().fill_null(0)
-        yield f"{path}#", lengths.to_numpy().astype("<u8").tobytes()
-        yield from _leaves(series.filter(lengths > 0).explode(), f"{path}[]")
-    elif isinstance(dtype, pl.Binary):
-        yield f"{path}#", series.bin.size().fill_null(0).to_numpy().astype("<u8").tobytes()
-        yield path, b"".join(series.drop_nulls().to_list())
-    elif isinstance(dtype, pl.String | pl.Enum | pl.Categorical):
-        text = series.cast(pl.String).fill_null("")
-        yield f"{path}#", text.str.len_bytes().to_numpy().astype("<u8").tobytes()
-        yield path, (text.str.join("").item() or "").encode()
-    elif isinstance(dtype, pl.Boolean):
-        yield path, series.fill_null(False).to_numpy().astype("u1").tobytes()
-    elif dtype.is_integer() or dtype.is_float():
-        values = series.fill_null(0).to_numpy()
-        yield path, values.astype(values.dtype.newbyteorder("<")).tobytes()
+def _leaves(array: Any, path: str) -> Iterator[tuple[str, _Bytes]]:  # noqa: ANN401 - PyArrow has no types
+    """Split an Arrow array into named runs of bytes: null mask, lengths and values, depth first."""
+    dtype = array.type
+    yield f"{path}?", _numbers(array.is_null(), "u1")
+    if pa.types.is_struct(dtype):
+        for field, values in zip(dtype, array.flatten(), strict=True):
+            yield from _leaves(values, f"{path}.{field.name}")
+    elif pa.types.is_large_list(dtype) or pa.types.is_fixed_size_list(dtype):
+        yield f"{path}#", _numbers(call_function("list_value_length", [array]), "<u8")
+        yield from _leaves(array.flatten(), f"{path}[]")
+    elif pa.types.is_dictionary(dtype):
+        yield from _text(array.dictionary_decode(), path)
+    elif pa.types.is_large_binary(dtype) or pa.types.is_large_string(dtype):
+        yield from _text(array, path)
+    elif pa.types.is_boolean(dtype):
+        yield path, _numbers(array, "u1")
+    elif pa.types.is_integer(dtype) or pa.types.is_floating(dtype):
+        yield path, _numbers(array, np.dtype(dtype.to_pandas_dtype()).newbyteorder("<"))
     else:
         raise TypeError(f"column {path}: no content hash is defined for {dtype}")
 
 
+def _text(array: Any, path: str) -> Iterator[tuple[str, _Bytes]]:  # noqa: ANN401 - PyArrow has no types
+    yield f"{path}#", _numbers(call_function("binary_length", [array]), "<u8")
+    values = array.drop_null()
+    _, offsets, joined = values.buffers()
+    if len(values) and joined is not None:
+        edges = np.frombuffer(offsets, "<i8")
+        yield path, memoryview(joined)[edges[values.offset] : edges[values.offset + len(values)]]
+    else:
+        yield path, b""
+
+
+def _numbers(array: Any, dtype: str | np.dtype[Any]) -> bytes:  # noqa: ANN401 - PyArrow has no types
+    filled = array.fill_null(False if pa.types.is_boolean(array.type) else 0)
+    return filled.to_numpy(zero_copy_only=False).astype(dtype).tobytes()
+
+
 class _Running(Protocol):
-    def update(self, data: bytes, /) -> None: ...
+    def update(self, data: _Bytes, /) -> None: ...
     def digest(self) -> bytes: ...
 
 
@@ -59,10 +72,24 @@ class ContentHash:
         Raises:
             TypeError: for a column type that tables do not use (times, decimals, objects).
         """
-        self._rows += frame.height
-        for name in frame.columns:
-            for leaf, data in _leaves(frame[name], name):
-                self._leaves.setdefault(leaf, hashlib.blake2b(digest_size=16)).update(data)
+        self.update_arrow(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
+
+    def update_arrow(self, table: Any) -> None:  # noqa: ANN401 - PyArrow has no types
+        """Add the rows of a `pyarrow.Table` that Polars made at its oldest compatibility level, as `update` does.
+
+        Raises:
+            TypeError: for a column type that tables do not use (times, decimals, objects).
+        """
+        self._rows += table.num_rows
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            for chunk in column.chunks or [pa.array([], column.type)]:
+                for leaf, data in _leaves(chunk, name):
+                    self._running(leaf).update(data)
+
+    def _running(self, leaf: str) -> _Running:
+        if leaf not in self._leaves:
+            self._leaves[leaf] = hashlib.blake2b(digest_size=16)
+        return self._leaves[leaf]
 
     def hexdigest(self) -> str:
         """The digest of all rows so far, column order left out of it."""

@@ -136,11 +136,15 @@ def inspect(
     turned_by_pillow = _orientation(image) if stored_format == "TIFF" else _UNTURNED
     if rotation is not None and stored_format == "TIFF":
         raise UnusablePhoto("unsupported_mode", "a TIFF whose source states a rotation: Pillow turns TIFFs itself")
-    if enough_side is not None:
-        image.draft(None, (enough_side, enough_side))  # formats other than JPEG have nothing to leave out
-    else_size = image.size
+    drafted = None if enough_side is None else image.draft(None, (enough_side, enough_side))
     _load(image)
     orientation = _orientation(image) if rotation is None else _ORIENTATION_OF_ROTATION[rotation]
+    if drafted is None:
+        width, height = image.size
+    else:
+        image = _within(image, drafted[1])
+    if orientation >= _FIRST_SIDEWAYS:
+        width, height = height, width
     info = PhotoInfo(
         format="JPEG" if stored_format == "MPO" else stored_format,  # several JPEGs in one file: the first is read
         mode=stored_mode,
@@ -194,6 +198,14 @@ def _load(image: Image.Image) -> None:
         raise UnusablePhoto("truncated_image", str(error) or type(error).__name__) from error
 
 
+def _within(image: Image.Image, box: tuple[int, int, float, float]) -> Image.Image:
+    """The part of a reduced JPEG that shows the photo: its last row and column may show less than a pixel of it."""
+    _, _, width, height = box
+    if (width, height) == image.size:
+        return image
+    return image.resize((round(width), round(height)), Image.Resampling.BILINEAR, box)
+
+
 def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
@@ -211,4 +223,4 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         seen = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", seen.size, _WHITE), seen).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -32,13 +32,14 @@ def write_parquet(path: Path, rows: pl.DataFrame | Iterable[pl.DataFrame], schem
     running, total = ContentHash(), 0
     arrow = arrow_schema(schema)
     batches = (rows,) if isinstance(rows, pl.DataFrame) else rows
-    with pq.ParquetWriter(path, arrow, compression="zstd") as writer:
+    with pq.ParquetWriter(path, arrow, **_options(schema, arrow)) as writer:
         for batch in batches:
-            frame = batch.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
-            running.update(frame)
+            frame = batch if batch.schema == schema else batch.select(_cast_to(schema))
             total += frame.height
             for part in _within_offsets(frame):
-                writer.write_table(part.to_arrow().cast(arrow))
+                table = part.to_arrow(compat_level=pl.CompatLevel.oldest())
+                running.update_arrow(table)
+                writer.write_table(table.cast(arrow))
         if total == 0:
             running.update(schema.to_frame())
     return running.hexdigest(), total
@@ -59,13 +60,37 @@ def arrow_schema(schema: pl.Schema) -> Any:  # noqa: ANN401 - PyArrow has no typ
     return pa.schema(fields, {b"huggingface": json.dumps({"info": {"features": features}}).encode()})
 
 
+def _cast_to(schema: pl.Schema) -> list[pl.Expr]:
+    return [pl.col(name).cast(dtype) for name, dtype in schema.items()]
+
+
+def _options(schema: pl.Schema, arrow: Any) -> dict[str, Any]:  # noqa: ANN401 - PyArrow has no types
+    """How `pyarrow.parquet` writes the columns; image files, compressed as they are, it does not pack once more."""
+    image_files = {f"{name}.bytes" for name in _images(schema)}
+    if not image_files:
+        return {"compression": "zstd"}
+    others = [path for field in arrow for path in _leaf_paths(field.type, field.name) if path not in image_files]
+    return {"compression": dict.fromkeys(others, "zstd"), "use_dictionary": others, "write_statistics": others}
+
+
+def _leaf_paths(dtype: Any, path: str) -> Iterator[str]:  # noqa: ANN401 - PyArrow has no types
+    """Names of a column's leaves, as Parquet has them."""
+    if pa.types.is_struct(dtype):
+        for field in dtype:
+            yield from _leaf_paths(field.type, f"{path}.{field.name}")
+    elif pa.types.is_nested(dtype):
+        yield from _leaf_paths(dtype.value_type, f"{path}.list.element")
+    else:
+        yield path
+
+
 def _images(schema: pl.Schema) -> list[str]:
     return [name for name, dtype in schema.items() if dtype == IMAGE]
 
 
 def _within_offsets(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
     images = _images(frame.schema)
-    if not images:
+    if not images or frame.estimated_size() < ROW_GROUP_BYTES:
         yield frame
         return
     sizes = frame.select(

@@ -14,6 +14,9 @@ _SIDE: Final = 32
 _REDUCING_GAP: Final = 3.0
 _MIN_DETAIL: Final = 0.2
 
+ENOUGH_SIDE: Final = 96
+"""Pixels of the shorter side of a photo of which a hash still tells as much: its decoder may leave out the rest."""
+
 
 def perceptual_hash(image: Image.Image | NDArray[np.uint8]) -> str | None:
     """The 64-bit perceptual hash of a photo: the signs of its 8x8 lowest spatial frequencies about their median.

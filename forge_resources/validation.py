@@ -27,6 +27,7 @@ Severity = Literal["critical", "warning", "info"]
 MAX_EXAMPLES = 20
 """Failing ids and values that a report keeps of each expectation."""
 
+_NULL = "expect_column_values_to_be_null"
 _SUBJECTS = ("column", "column_list", "column_A", "column_B")
 
 
@@ -214,7 +215,7 @@ def _result(one: "ExpectationValidationResult", index_columns: Sequence[str]) ->
         expectation=f"{configuration.type}({', '.join(str(subject) for subject in subjects)})",
         success=bool(one.success),
         severity=configuration.severity.value,
-        expected=_limits(configuration.kwargs),
+        expected="nothing" if configuration.type == _NULL else _limits(configuration.kwargs),
         element_count=found.get("element_count"),
         unexpected_count=found.get("unexpected_count"),
         unexpected_percent=found.get("unexpected_percent_total", found.get("unexpected_percent")),

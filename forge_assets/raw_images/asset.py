@@ -61,10 +61,15 @@ def raw_images(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.Ma
         rejects=rejects,
         progress=lambda done, _total: report(done),
     )
-    manifest = lake.write(
-        "raw_images", key, _then_count(batches, rejects, naming, counts), RAW_IMAGES, versions=versions, counts=counts
-    )
-    lake.write("rejected_images", key, rejects.frame(), REJECTED_IMAGES, versions=versions)
+
+    def rows() -> Iterator[pl.DataFrame]:
+        """The photos; their rejects are in the lake before they are, so that a run killed in between is due again."""
+        yield from batches
+        counts["rejected"] = rejects.photos
+        counts["labels_of_unknown_classes"] = sum(naming.unknown.values())
+        lake.write("rejected_images", key, rejects.frame(), REJECTED_IMAGES, versions=versions)
+
+    manifest = lake.write("raw_images", key, rows(), RAW_IMAGES, versions=versions, counts=counts)
     source.written(members)
     return materialized(
         lake,
@@ -85,11 +90,3 @@ def _unknown_classes(naming: LabelNaming) -> dg.TableMetadataValue:
         [dg.TableRecord({"category": category, "labels": count}) for category, count in shown],
         schema=dg.TableSchema([dg.TableColumn("category"), dg.TableColumn("labels", "int")]),
     )
-
-
-def _then_count(
-    batches: Iterator[pl.DataFrame], rejects: RejectedPhotos, naming: LabelNaming, counts: dict[str, int]
-) -> Iterator[pl.DataFrame]:
-    yield from batches
-    counts["rejected"] = rejects.photos
-    counts["labels_of_unknown_classes"] = sum(naming.unknown.values())

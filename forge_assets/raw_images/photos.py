@@ -15,7 +15,8 @@ from forge_assets.raw_images.shard_duplicates import SAME_PICTURE, ShardDuplicat
 from forge_assets.tables import RAW_IMAGES, REJECTED_IMAGES
 from forge_resources.config import SourceConfig
 from forge_resources.images import PhotoInfo, UnusablePhoto, inspect, upright
-from forge_resources.perceptual_hash import HASH_BITS, perceptual_hash
+from forge_resources.parquet import IMAGE
+from forge_resources.perceptual_hash import ENOUGH_SIDE, HASH_BITS, perceptual_hash
 from forge_resources.shards import ShardKey
 from forge_resources.sources.base import Member, PhotoLabels, PhotoSource, ShardReader
 
@@ -27,6 +28,8 @@ _AHEAD_PHOTOS: Final = 4
 """Photos that are read or waiting, for each thread."""
 _AHEAD_BYTES: Final = 64_000_000
 _SPLIT_DIGITS: Final = 8
+_INFO_COLUMNS: Final = tuple(field.name for field in dataclasses.fields(PhotoInfo))
+_OF_LABELS: Final = {name: RAW_IMAGES[name] for name in ("labels", "points", "counts", "relationships")}
 
 _RejectedRow = tuple[str, str, str, str | None, str | None]
 Progress = Callable[[int, int], None]
@@ -113,6 +116,7 @@ def raw_images(
     ordered = sorted(members)
     duplicates = ShardDuplicates(config.max_near_duplicate_distance)
     batch: list[_Photo] = []
+    batch_bytes = 0
     with source.open_shard(ordered) as shard:
         for done, outcome in enumerate(_checked(ordered, shard, config, source.threads), start=1):
             photo = _first_of_its_kind(outcome, duplicates)
@@ -121,12 +125,13 @@ def raw_images(
                 continue
             for problem in photo.labels.problems:
                 rejects.add(photo.path, problem.rule, problem.detail)
-            if batch and (len(batch) == BATCH_PHOTOS or _bytes_of([*batch, photo]) > BATCH_BYTES):
+            if batch and (len(batch) == BATCH_PHOTOS or batch_bytes + len(photo.data) > BATCH_BYTES):
                 yield _frame(key, batch, naming, val_share)
-                batch = []
+                batch, batch_bytes = [], 0
                 if progress is not None:
                     progress(done - 1, len(ordered))
             batch.append(photo)
+            batch_bytes += len(photo.data)
     if batch:
         yield _frame(key, batch, naming, val_share)
     if progress is not None:
@@ -196,7 +201,11 @@ def _check(member: Member, shard: ShardReader, config: SourceConfig) -> "_Photo 
         photo = shard.read(member)
         _require_bytes_under(config.max_bytes, len(photo.data))
         info, image = inspect(
-            photo.data, max_pixels=config.max_pixels, min_side=config.min_side, rotation=photo.rotation
+            photo.data,
+            max_pixels=config.max_pixels,
+            min_side=config.min_side,
+            rotation=photo.rotation,
+            enough_side=ENOUGH_SIDE,
         )
     except UnusablePhoto as error:
         return _Reject(member.path, error.rule, error.detail)
@@ -220,27 +229,26 @@ def _require_bytes_under(limit: int, byte_size: int) -> None:
         raise UnusablePhoto("too_many_bytes", f"{byte_size} bytes, more than {limit}")
 
 
-def _bytes_of(photos: Sequence[_Photo]) -> int:
-    return sum(len(photo.data) for photo in photos)
-
-
 def _frame(key: ShardKey, photos: Sequence[_Photo], naming: LabelNaming, val_share: float) -> pl.DataFrame:
-    rows: list[dict[str, Any]] = [
-        {
-            "image_id": image_id(key, photo.path),
-            "source": key.source,
-            "shard": key.shard,
-            "image": {"bytes": photo.data, "path": photo.path},
-            **dataclasses.asdict(photo.info),
-            "byte_size": len(photo.data),
-            "sha256": photo.sha256,
-            "phash": photo.phash,
-            "license": photo.license,
-            "split": split_of(photo.sha256, val_share),
-            "is_labeled": photo.labels.is_labeled,
-            "labels_dropped": sum(problem.rule not in HARMLESS_LABEL_RULES for problem in photo.labels.problems),
-            **naming.columns(photo.labels),
-        }
-        for photo in photos
-    ]
-    return pl.DataFrame(rows, schema=dict(RAW_IMAGES))
+    images = {"bytes": [photo.data for photo in photos], "path": [photo.path for photo in photos]}
+    of_labels = pl.from_dicts([naming.columns(photo.labels) for photo in photos], schema=_OF_LABELS)
+    columns: dict[str, pl.Series | list[Any]] = {
+        "image_id": [image_id(key, photo.path) for photo in photos],
+        "source": [key.source] * len(photos),
+        "shard": [key.shard] * len(photos),
+        "image": pl.DataFrame(images, schema=IMAGE.to_schema()).to_struct(),
+        **{name: [getattr(photo.info, name) for photo in photos] for name in _INFO_COLUMNS},
+        "byte_size": [len(photo.data) for photo in photos],
+        "sha256": [photo.sha256 for photo in photos],
+        "phash": [photo.phash for photo in photos],
+        "license": [photo.license for photo in photos],
+        "split": [split_of(photo.sha256, val_share) for photo in photos],
+        "is_labeled": [photo.labels.is_labeled for photo in photos],
+        "labels_dropped": [_labels_dropped(photo.labels) for photo in photos],
+        **of_labels.to_dict(),
+    }
+    return pl.DataFrame({name: columns[name] for name in RAW_IMAGES}, schema=dict(RAW_IMAGES))
+
+
+def _labels_dropped(labels: PhotoLabels) -> int:
+    return sum(problem.rule not in HARMLESS_LABEL_RULES for problem in labels.problems)

@@ -183,7 +183,21 @@ class PhotoFile:
     """Changes with the file's bytes: modification time, ETag or checksum."""
 
 
-class PhotoFiles(Protocol):
+class ReadableFiles(Protocol):
+    """Files of photos whose paths are known."""
+
+    def read(self, path: str) -> bytes:
+        """The bytes of one file. Threads may call it at once.
+
+        Raises:
+            OSError: if the file is not there or cannot be read.
+            UnusablePhoto: by rule `outside_folder` if the path or a link leads out, `link_in_archive` if it is one,
+                `unreadable_file` if it is no regular file.
+        """
+        ...
+
+
+class PhotoFiles(ReadableFiles, Protocol):
     """Files of photos in a folder, under an S3 prefix, or in archives."""
 
     def list_files(self) -> Iterable[PhotoFile]:
@@ -194,12 +208,6 @@ class PhotoFiles(Protocol):
         """
         ...
 
-    def read(self, path: str) -> bytes:
-        """The bytes of one file. Threads may call it at once.
-
-        Raises:
-            OSError: if the file is not there or cannot be read.
-            UnusablePhoto: by rule `outside_folder` if the path or a link leads out, `unreadable_file` if it is no
-                regular file.
-        """
+    def close(self) -> None:
+        """Close what is held open; it is opened again when it is next needed. No thread may be reading."""
         ...

@@ -105,7 +105,10 @@ class CocoFolder:
             paths = [file.path for file in self._files.list_files()]
         match = EntryMatch(paths, versions)
         known = self._labels().shard([match.key_of(member.path) for member in members])
-        yield IndexedShard(self._files, known, match.key_of, match.labels_of_unnamed)
+        try:
+            yield IndexedShard(self._files, known, match.key_of, match.labels_of_unnamed)
+        finally:
+            self._files.close()
 
     def written(self, members: Sequence[Member]) -> None:
         """Nothing is kept for a shard."""

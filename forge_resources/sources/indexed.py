@@ -8,7 +8,7 @@ from typing import Final
 
 from forge_resources.config import MissingPhotos
 from forge_resources.images import UnusablePhoto
-from forge_resources.sources.base import Member, PhotoFiles, PhotoLabels, SourceError, SourcePhoto
+from forge_resources.sources.base import Member, PhotoFiles, PhotoLabels, ReadableFiles, SourceError, SourcePhoto
 from forge_resources.sources.index import IndexedPhotos, LabelIndex
 
 KeyOf = Callable[[str], str]
@@ -96,7 +96,11 @@ class IndexedFiles:
         Raises:
             SourceError: if the index cannot be made.
         """
-        yield IndexedShard(self._files, self._labels().shard([self._key_of(m.path) for m in members]), self._key_of)
+        known = self._labels().shard([self._key_of(member.path) for member in members])
+        try:
+            yield IndexedShard(self._files, known, self._key_of)
+        finally:
+            self._files.close()
 
     def written(self, members: Sequence[Member]) -> None:
         """Nothing is kept for a shard."""
@@ -148,7 +152,7 @@ class IndexedShard:
 
     def __init__(
         self,
-        files: PhotoFiles,
+        files: ReadableFiles,
         known: IndexedPhotos,
         key_of: KeyOf,
         unnamed: Callable[[str], PhotoLabels] | None = None,

@@ -1,4 +1,4 @@
-"""Small projects on real photos with the embedded models: a folder of photos, a forge.yaml, an instance. And servers."""
+"""Small projects on real photos with the embedded models (a folder of photos, a forge.yaml, an instance); servers."""
 
 import io
 import itertools
@@ -108,7 +108,10 @@ class Project:
         """What Dagster shows of the last time a shard of `raw_images` was made."""
         records = dg.AssetRecordsFilter(asset_key=dg.AssetKey("raw_images"), asset_partitions=[str(key)])
         (record,) = self.instance.fetch_materializations(records, limit=1).records
-        return {name: value.value for name, value in record.asset_materialization.metadata.items()}
+        return {
+            name: [row.data for row in value.records] if isinstance(value, dg.TableMetadataValue) else value.value
+            for name, value in record.asset_materialization.metadata.items()
+        }
 
 
 def new_project_at(folder: Path, instance: dg.DagsterInstance, *photos: str, shard_size: int = 2) -> Project:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,10 @@ def test_the_nightly_schedule_does_the_same(new_project: NewProject, tmp_path: P
     project.instance = dg.DagsterInstance.local_temp(str(tmp_path))
     project.make(project.plan(), "raw_images")
     project.add("later.png", packaged("astronaut.png"))
-    with dg.build_schedule_context(instance=project.instance, resources={"forge": project.forge}) as context:
+    night = datetime(2026, 1, 2, 2, tzinfo=UTC)
+    with dg.build_schedule_context(
+        instance=project.instance, resources={"forge": project.forge}, scheduled_execution_time=night
+    ) as context:
         requests = nightly(context)
     assert [request.partition_key for request in requests] == ["photos/s00001"]
 

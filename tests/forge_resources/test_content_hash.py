@@ -144,3 +144,21 @@ def test_the_digest_of_a_fixed_table_never_changes():
     )  # fmt: skip
     assert content_hash(fixed) == "28f4fa8e0d9136bf4297f6f34235a80a"
     assert content_hash(fixed.clear()) == "4652b2e2c174916eec08ac17a64bc08b"
+
+
+def test_the_digest_stays_as_it_was():
+    one = {
+        "text": ["aé", None],
+        "kind": ["far", None],
+        "flag": [True, None],
+        "number": [-3, None],
+        "share": [0.25, None],
+        "blob": [b"\0\1", None],
+        "names": [["x", None], None],
+        "box": [[1, 2], None],
+        "boxes": [[[3, 4], None], []],
+        "record": [{"name": "n", "marks": [1.5]}, None],
+        "records": [[{"name": None, "seen": False}, None], None],
+    }
+    assert content_hash(pl.DataFrame(one, schema=SCHEMA)) == "7d614aedd16d70e601b671374e7be152"
+    assert content_hash(pl.DataFrame(schema=SCHEMA)) == "4652b2e2c174916eec08ac17a64bc08b"

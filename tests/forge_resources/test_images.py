@@ -31,7 +31,7 @@ def encoded(image: Image.Image | np.ndarray, kind: str, **options) -> bytes:
 
 
 def look(data: bytes, max_pixels: int = 100_000_000, min_side: int = 1) -> PhotoInfo:
-    return inspect(data, max_pixels=max_pixels, min_side=min_side)
+    return inspect(data, max_pixels=max_pixels, min_side=min_side)[0]
 
 
 def rule_of(data: bytes, **limits: int) -> str:
@@ -267,6 +267,37 @@ def test_a_photo_is_decoded_once(monkeypatch):
     assert len(decoded) == 1
 
 
+# --- no more pixels than are needed
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize(("width", "height"), [(1024, 768), (701, 525), (300, 200), (95, 120)])
+def test_a_jpeg_is_decoded_at_the_smallest_scale_that_is_enough(width, height, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    photo = Image.fromarray(ASTRONAUT).resize((width, height))
+    data = encoded(photo, "JPEG", exif=exif, quality=95)
+
+    info, image = inspect(data, max_pixels=10**6, min_side=1, enough_side=96)
+    assert info == look(data)
+    scale = max(scale for scale in (1, 2, 4, 8) if scale == 1 or min(width, height) // scale >= 96)
+    assert image.size == (round(width / scale), round(height / scale))
+    exact = np.asarray(photo.resize(image.size, Image.Resampling.BOX)).astype(int)
+    assert np.abs(np.asarray(image).astype(int) - exact).mean() < 5
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "BMP", "GIF"])
+def test_other_kinds_keep_their_size(kind):
+    info, image = inspect(encoded(ASTRONAUT, kind), max_pixels=10**6, min_side=1, enough_side=96)
+    assert (info.width, info.height) == image.size == (240, 300)
+
+
+@pytest.mark.parametrize("kept", [700, len(BUS) // 2, len(BUS) - 2_000, len(BUS) - 1])
+def test_a_jpeg_cut_short_is_refused_at_any_scale(kept):
+    with pytest.raises(UnusablePhoto, match="truncated_image"):
+        inspect(BUS[:kept], max_pixels=10**6, min_side=1, enough_side=96)
+
+
 # --- whatever comes
 
 _TINY = Image.fromarray(ASTRONAUT[:48, :40])
@@ -293,6 +324,9 @@ def test_damage_is_refused_by_name_or_decodes_to_the_size_it_says(data, pokes, c
     damaged = bytes(damaged[: len(damaged) - cut % len(damaged)] if cut % 3 == 0 else damaged)
     try:
         info = look(damaged, max_pixels=1_000_000)
-    except UnusablePhoto:
+    except UnusablePhoto as error:
+        with pytest.raises(UnusablePhoto, match=error.rule):
+            inspect(damaged, max_pixels=1_000_000, min_side=1, enough_side=16)
         return
+    assert inspect(damaged, max_pixels=1_000_000, min_side=1, enough_side=16)[0] == info
     assert decode_upright(damaged).shape == (info.height, info.width, 3)

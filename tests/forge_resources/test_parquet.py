@@ -40,3 +40,24 @@ def test_a_photo_that_is_null_stays_null(tmp_path):
     frame = pl.DataFrame({"image": [None, {"bytes": None, "path": "x"}]}, schema={"image": IMAGE})
     write_parquet(tmp_path / "x.parquet", frame, frame.schema)
     assert pl.read_parquet(tmp_path / "x.parquet").equals(frame)
+
+
+def test_image_files_are_not_compressed_again_and_all_else_is(tmp_path):
+    frame = images(9).with_columns(
+        names=pl.Series([["x"]]),
+        marks=pl.Series([[{"name": "y", "seen": True}]]),
+        box=pl.Series([[1, 2]], dtype=pl.Array(pl.Int32, 2)),
+    )
+    write_parquet(tmp_path / "x.parquet", frame, frame.schema)
+    row_group = pq.read_metadata(tmp_path / "x.parquet").row_group(0)
+    columns = [row_group.column(i) for i in range(row_group.num_columns)]
+    assert {column.path_in_schema: column.compression for column in columns} == {
+        "image.bytes": "UNCOMPRESSED",
+        "image.path": "ZSTD",
+        "other": "ZSTD",
+        "names.list.element": "ZSTD",
+        "marks.list.element.name": "ZSTD",
+        "marks.list.element.seen": "ZSTD",
+        "box.list.element": "ZSTD",
+    }
+    assert pl.read_parquet(tmp_path / "x.parquet").equals(frame)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from forge_resources.perceptual_hash import HASH_BITS, perceptual_hash
+from forge_resources.images import inspect
+from forge_resources.perceptual_hash import ENOUGH_SIDE, HASH_BITS, perceptual_hash
 
 NEAR = 3
 
@@ -51,6 +52,15 @@ def test_copies_that_were_scaled_or_compressed_again_are_near(seed: int):
     of_photo = perceptual_hash(photo)
     assert bits(of_photo, perceptual_hash(as_jpeg(photo, 60))) <= NEAR
     assert bits(of_photo, perceptual_hash(as_jpeg(photo.resize((512, 384)), 85))) <= NEAR
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize(("width", "height"), [(1024, 768), (701, 525), (200, 300)])
+def test_a_jpeg_without_its_fine_detail_hashes_as_the_whole_one_but_for_two_bits(seed: int, width: int, height: int):
+    data = io.BytesIO()
+    scene(seed, width, height).save(data, "JPEG", quality=90)
+    _, coarse = inspect(data.getvalue(), max_pixels=10**6, min_side=1, enough_side=ENOUGH_SIDE)
+    assert bits(perceptual_hash(coarse), perceptual_hash(Image.open(data))) <= 2
 
 
 def test_other_scenes_are_far():

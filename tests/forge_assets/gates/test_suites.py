@@ -200,7 +200,7 @@ def test_unusable_photos_fail_a_shard_only_beyond_the_share_and_duplicates_never
     refused = forge.judge("raw_images", key)
 
     assert allowed.failures == {}
-    assert refused.failures == {"unusable_share_in_range": 1}
+    assert refused.failures == {"unusable_share_in_range": 1, "unusable_photos_few": 1}
     assert allowed.suite_hash != refused.suite_hash
 
 
