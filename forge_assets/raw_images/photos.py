@@ -22,8 +22,8 @@ from forge_resources.sources.base import Member, PhotoLabels, PhotoSource, Shard
 
 BATCH_PHOTOS: Final = 64
 BATCH_BYTES: Final = 64_000_000
-HARMLESS_LABEL_RULES: Final = ("label_duplicate", "label_absent")
-"""What the first drops stands in the photo's labels once more; the second says that nobody labelled the photo."""
+HARMLESS_LABEL_RULES: Final = ("label_duplicate", "label_absent", "label_unrelated")
+"""They lose no object: it stands in the labels once more, nobody labelled the photo, or its own row tells of it."""
 _AHEAD_PHOTOS: Final = 4
 """Photos that are read or waiting, for each thread."""
 _AHEAD_BYTES: Final = 64_000_000

@@ -252,7 +252,7 @@ class IndexedPhotos:
             checked_point(_point(row, rotation, stored), (width, height), row["where"])
             for row in self._of("points", key)
         ]
-        kept = {label.label_id for label in boxes.labels}
+        related = list(self._relationships(key, {label.label_id for label in boxes.labels}))
         return PhotoLabels(
             is_labeled=photo["is_labeled"],
             labels=boxes.labels,
@@ -260,16 +260,21 @@ class IndexedPhotos:
                 *problems,
                 *boxes.problems,
                 *(point for point in points if isinstance(point, LabelProblem)),
+                *(one for one in related if isinstance(one, LabelProblem)),
             ),
             points=tuple(point for point in points if isinstance(point, Point)),
             counts=tuple(Count(row["category"], row["count"]) for row in self._of("counts", key)),
-            relationships=tuple(self._relationships(key, kept)),
+            relationships=tuple(one for one in related if isinstance(one, Relationship)),
         )
 
-    def _relationships(self, key: str, kept: set[str]) -> Iterator[Relationship]:
+    def _relationships(self, key: str, kept: set[str]) -> Iterator[Relationship | LabelProblem]:
         for row in self._of("relationships", key):
-            if {row["subject_label_id"], row["object_label_id"] or row["subject_label_id"]} <= kept:
-                yield Relationship(row["subject_label_id"], row["predicate"], row["object_label_id"], row["attribute"])
+            one = Relationship(row["subject_label_id"], row["predicate"], row["object_label_id"], row["attribute"])
+            if {one.subject_label_id, one.object_label_id or one.subject_label_id} <= kept:
+                yield one
+            else:
+                said = f"{one.subject_label_id} {one.predicate} {one.object_label_id or one.attribute}"
+                yield LabelProblem("label_unrelated", f"{said}: a label of this relationship could not be used")
 
     def _of(self, table: TableName, key: str) -> list[dict[str, Any]]:
         return self._rows[table].get(key, [])

@@ -38,6 +38,7 @@ GROUPS = {
     "networks": {"detections", "depth_maps"},
     "objects": {"scenes"},
     "pairs": {"candidate_qa", "verified_qa", "rejected_qa"},
+    "release": {"duplicates"},
     "audits": {"task_balance"},
 }
 PHOTOS = (  # two a shard, in the order of their names
@@ -382,7 +383,7 @@ def test_a_failed_gate_shows_the_rule_that_stopped_the_partition(browser, server
     assert (execution["status"], evaluation["severity"]) == ("FAILED", "ERROR")
     [records] = [entry["table"]["records"] for entry in evaluation["metadataEntries"] if "table" in entry]
     failing = [record["rule"] for record in map(json.loads, records) if record["result"] != "holds"]
-    assert failing == ["unusable_share_in_range"]
+    assert failing == ["unusable_share_in_range", "unusable_photos_few"]
     made = lake_keys(server, ["raw_images", "detections", "depth_maps", "verified_qa"])
     assert POISONED in made.pop("raw_images")
     assert not any(POISONED in keys for keys in made.values()), made

@@ -17,13 +17,15 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from forge_assets.cli import app
-from forge_assets.tables import SCHEMAS
+from forge_assets.tables import SCHEMAS as TABLES
 from forge_resources.lake import Lake
 from forge_resources.shards import ShardKey
 
 ULTRALYTICS_ASSETS = Path(find_spec("ultralytics").submodule_search_locations[0]) / "assets"
 """Found without importing ultralytics, which replaces functions of Pillow and OpenCV for the whole process."""
 
+SCHEMAS = {name: schema for name, schema in TABLES.items() if name != "duplicates"}
+"""Of the tables that have partitions."""
 COMMANDS = sorted(typer.main.get_command(app).commands)
 FIRST, SECOND, THIRD = (ShardKey.numbered("photos", number) for number in range(3))
 EMBEDDED = {"detector": {"backend": "embedded"}, "pose": {"backend": "embedded"}, "depth": []}

@@ -158,7 +158,12 @@ def test_all_that_is_said_of_a_photo_comes_together(tmp_path):
         Relationship("first", "on", "second"),
         Relationship("first", "is", None, "wooden"),
     )
-    assert [problem.rule for problem in found.problems] == ["label_malformed", "label_outside", "label_point_outside"]
+    assert [problem.rule for problem in found.problems] == [
+        "label_malformed",
+        "label_outside",
+        "label_point_outside",
+        "label_unrelated",
+    ]
     assert known.photo("a")["license"] == "CC BY 2.0"
     assert known.photo("b") is None
 
