@@ -9,12 +9,24 @@ from forge_assets.depth_maps.asset import depth_maps
 from forge_assets.detections.asset import detections
 from forge_assets.gates.factory import GATES, gate_check
 from forge_assets.raw_images.asset import raw_images
+from forge_assets.release.balance_asset import balance_plan_asset, guessability
 from forge_assets.release.duplicates import duplicates
 from forge_assets.scenes.asset import scenes
 from forge_assets.verified_qa.asset import verification
 from forge_resources.dagster_resources import ForgeResource
 
-ASSETS = (raw_images, detections, depth_maps, scenes, candidate_qa, verification, duplicates, task_balance)
+ASSETS = (
+    raw_images,
+    detections,
+    depth_maps,
+    scenes,
+    candidate_qa,
+    verification,
+    duplicates,
+    guessability,
+    balance_plan_asset,
+    task_balance,
+)
 
 
 def build_definitions(forge: ForgeResource | None = None) -> dg.Definitions:

@@ -187,7 +187,23 @@ SCENES: Final[Schema] = {
     "facing": pl.Float64(),  # -1 turned away from the camera ... +1 turned to it; null where unread
     "mirror_facing": pl.Float64(),
     "facing_score": pl.Float64(),  # lowest keypoint score that facing rests on
+    "color": pl.String(),  # plain basic colour; this and the next three are null where none is plain
+    "color_share": pl.Float64(),  # of the pixels looked at, 0-1
+    "second_color": pl.String(),  # the runner-up; null too where no pixel has another colour
+    "second_share": pl.Float64(),
 }
+
+PHRASE: Final = pl.Struct(
+    {
+        "object_id": pl.String(),
+        "kind": pl.String(),  # class, color, ordinal, size, side_of
+        "text": pl.String(),
+        "value": pl.Float64(),  # how clearly it tells its object from the next, in the unit of its kind; null: class
+        "matches": pl.Int32(),  # objects that may be in the photo and that it may fit, its own among them
+        "count_spread": pl.Int32(),  # between all counts of its class; null where the phrase needs no complete class
+    }
+)
+"""A phrase that stands for an object, and how well it does."""
 
 EVIDENCE: Final = pl.Struct(
     {
@@ -207,16 +223,18 @@ EVIDENCE: Final = pl.Struct(
                     "ratio": pl.Float64(),
                     "mirror_ratio": pl.Float64(),
                     "separation": pl.Float64(),
+                    "pair": pl.Int32(),  # which of the pairs of objects that the answer rests on, from 0
                 }
             )
-        ),  # near_far: depth of the farther over the nearer, per reading that agrees or not
-        "gap": pl.Float64(),  # left_right, perspective: horizontal gap of the boxes, share of the photo's width
+        ),  # depth of the farther over the nearer, per reading that agrees or not
+        "gap": pl.Float64(),  # smallest horizontal gap between the boxes, or to the middle; share of the photo's width
         "mirror_gap": pl.Float64(),
         "center_gap": pl.Float64(),
         "facing": pl.Float64(),
         "mirror_facing": pl.Float64(),
         "facing_score": pl.Float64(),
         "models": pl.List(pl.String()),
+        "phrases": pl.List(PHRASE),  # one for each phrase of question and answer that is no region or point
     }
 )
 
@@ -236,6 +254,8 @@ CANDIDATE_QA: Final[Schema] = {
     "boxes": pl.List(pl.Array(pl.Int32(), 4)),
     "evidence": EVIDENCE,
     "template_id": pl.String(),
+    "form": pl.String(),  # of the template: how the task is asked
+    "categories": pl.List(pl.String()),  # of object_ids
     "image_width": pl.Int32(),
     "image_height": pl.Int32(),
     "split": Split,

@@ -250,6 +250,9 @@ class TasksConfig(_Section):
     max_objects: int = Field(default=24, ge=2, description="Of one photo, the surest ones, that pairs are made of.")
     max_pairs_per_task: int = Field(default=12, ge=1, description="Of one photo and task; those of the surest objects.")
     counting_max: int = Field(default=20, ge=1, description="Larger counts are not asked.")
+    zero_counts: bool = Field(
+        default=True, description="Count absent classes too; off for a detector that does not know COCO's classes."
+    )
     val_share: Share = Field(default=0.02, description="Share of photos, by content, in the split `val`.")
 
 
@@ -282,6 +285,17 @@ class VerificationConfig(_Section):
     )
     min_keypoint_score: Share = Field(default=0.35, description="Perspective: of both of the person's shoulders.")
     min_facing: Share = Field(default=0.4, description="Dead zone around profile view.")
+    min_frontal_facing: Share = Field(
+        default=0.8, description="Perspective, in front or behind: turn to or from the camera."
+    )
+    max_front_offset: Share = Field(
+        default=0.15, description="Perspective, in front or behind: space between centres, share of the photo's width."
+    )
+    min_color_share: Share = Field(default=0.6, description="Phrases: share of a plain colour, of all of the class.")
+    min_ordinal_gap: float = Field(
+        default=0.03, gt=0, description="Phrases: space between neighbours in a row, share of the photo's width."
+    )
+    min_size_ratio: float = Field(default=1.5, gt=1, description="Phrases: area over the next one's in size.")
 
 
 class GatesConfig(_Section):
@@ -290,6 +304,27 @@ class GatesConfig(_Section):
     max_rejected_images: Share = Field(default=0.05, description="Share of a shard's photos that may be unusable.")
     max_rejected_pairs: Share = Field(default=1.0, description="Share of candidates that verification may drop.")
     max_answer_share: Share = Field(default=0.9, description="Largest share of one answer of a task with choices.")
+
+
+class BalanceConfig(_Section):
+    """How even a release must be."""
+
+    max_majority_share: float = Field(
+        default=0.6, ge=0.5, le=1, description="Of two categories compared, share of pairs that one of them wins."
+    )
+    max_lean: float = Field(
+        default=0.01, ge=0, le=0.5, description="How far above chance one category, answer word or place may be right."
+    )
+    max_template_share: float = Field(
+        default=0.2, gt=0, le=1, description="Of a task's pairs, of one template; of few templates, an equal share."
+    )
+    min_pairs: int = Field(default=50, ge=1, description="Fewer pairs show no bias: no bound is set on them.")
+    target_pairs: int | None = Field(
+        default=None, ge=1, description="Pairs of the release, split by `quotas`; none: all that balance allows."
+    )
+    baseline_pairs: int = Field(
+        default=50_000, ge=1, description="Pairs of each task that the text-only baseline judges."
+    )
 
 
 class ForgeConfig(_Section):
@@ -313,6 +348,7 @@ class ForgeConfig(_Section):
     tasks: TasksConfig = Field(default=TasksConfig(), description="Candidates.")
     verification: VerificationConfig = Field(default=VerificationConfig(), description="Thresholds of the rules.")
     gates: GatesConfig = Field(default=GatesConfig(), description="Thresholds of the gates.")
+    balance: BalanceConfig = Field(default=BalanceConfig(), description="How even a release is.")
     quotas: Mapping[str, float] = Field(
         default_factory=lambda: {
             "grounding": 0.347,

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from forge_resources.config import (
     DEFAULT_FILE,
     ENVIRONMENT_VARIABLE,
+    BalanceConfig,
     DepthConfig,
     DetectorConfig,
     DownloadConfig,
@@ -46,6 +47,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "tasks": TasksConfig,
     "verification": VerificationConfig,
     "gates": GatesConfig,
+    "balance": BalanceConfig,
 }
 
 OPENING = f"""# Configuration

@@ -3,7 +3,7 @@
 import polars as pl
 
 from forge_assets.candidate_qa.names import category_names
-from forge_assets.tables import UNASKABLE_FLAGS
+from forge_assets.tables import PHRASE, UNASKABLE_FLAGS
 from forge_resources.config import ForgeConfig
 
 MATCH_IOU = 0.5
@@ -55,6 +55,48 @@ def _counts(scenes: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
     )
 
 
+def possible_objects(scenes: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
+    """Every object that may be in a photo, as `same_category` counts them.
+
+    Args:
+        scenes: rows of `SCENES`.
+        config: the whole configuration.
+
+    Returns:
+        Rows of `SCENES`, with `unsure`: how many more of the class there may be of which no box tells, and `of_class`:
+        how many of the class there may be in all.
+    """
+    of_class = ("image_id", "category")
+    is_human = pl.col("origin") == "human"
+    unmatched = ~pl.col("is_labeled") | (pl.col("match_iou").fill_null(0) < MATCH_IOU)
+    may_be = is_human | (unmatched & (pl.col("score") >= config.verification.unique_loose_score))
+    several = (is_human & unaskable()).cast(pl.Int32)
+    return (
+        scenes.filter(may_be)
+        .with_columns(unsure=several.sum().over(of_class) + pl.col("labels_dropped").fill_null(0))
+        .with_columns(of_class=pl.len().over(of_class).cast(pl.Int32) + pl.col("unsure"))
+    )
+
+
+def _marked_points(chosen: pl.LazyFrame, possible: pl.LazyFrame) -> pl.LazyFrame:
+    """The centre of each box that lies in no other box, as text in thousandths: object_id, point."""
+    x, y = (pl.col("x1") + pl.col("x2")) / 2, (pl.col("y1") + pl.col("y2")) / 2
+    centers = chosen.select("image_id", "object_id", "image_width", "image_height", x=x, y=y)
+    boxes = possible.select("image_id", "x1", "y1", "x2", "y2", other_id="object_id")
+    inside = pl.col("x").is_between("x1", "x2") & pl.col("y").is_between("y1", "y2")
+    return (
+        centers.join(boxes, on="image_id")
+        .filter(inside & (pl.col("object_id") != pl.col("other_id")))
+        .select("object_id")
+        .unique()
+        .pipe(lambda taken: centers.join(taken, on="object_id", how="anti"))
+        .select(
+            "object_id",
+            point=pl.format("[{}, {}]", to_thousandths("x", "image_width"), to_thousandths("y", "image_height")),
+        )
+    )
+
+
 def entities(scenes: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
     """The objects that questions may name, one row each, with the words and boxes to name them by.
 
@@ -67,9 +109,11 @@ def entities(scenes: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
 
     Returns:
         The columns of `SCENES`, the counts of the object's category in its photo (`count_strict`,
-        `count_loose`, `count_mirror`, `same_category`), `is_unique`, `sure_score` and `sure_mirror_iou`
-        (0-1: human boxes are sure and need no mirror), `box` (Array of 4 Int32, 0-1000), `region` (its
-        text), `singular`, `plural`, `indefinite`, `by_name` ("the bus") and `by_region`.
+        `count_loose`, `count_mirror`, `same_category`), `count_spread` between all of these, `is_unique`,
+        `entities_of_class` (such rows of its class and photo), `named_by` (phrases that its name rests on: none
+        yet), `sure_score` and `sure_mirror_iou` (0-1: human boxes are sure and need no mirror), `box` (Array of 4
+        Int32, 0-1000), `region` (its text), `point` (its centre as text, null where that lies in another box too),
+        `singular`, `plural`, `indefinite`, `by_name` ("the bus"), `by_region` and `by_point` (null without a point).
     """
     human = pl.col("is_labeled") & (pl.col("origin") == "human") & ~unaskable()
     found = ~pl.col("is_labeled") & (pl.col("score") >= config.tasks.min_candidate_score)
@@ -77,7 +121,8 @@ def entities(scenes: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
     names = category_names(scenes.select("category").unique().collect()["category"])
     left, right = to_thousandths("x1", "image_width").clip(0, 999), to_thousandths("x2", "image_width")
     top, bottom = to_thousandths("y1", "image_height").clip(0, 999), to_thousandths("y2", "image_height")
-    return (
+    counts = pl.concat_list("count_strict", "count_loose", "count_mirror", "same_category")
+    chosen = (
         scenes.filter(human | found)
         .with_columns(
             sure_score=pl.when(is_human).then(1.0).otherwise(pl.col("score")),
@@ -88,12 +133,21 @@ def entities(scenes: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
         )
         .join(_counts(scenes, config), on=["image_id", "category"])
         .join(names.lazy(), on="category")
-        .with_columns(is_unique=pl.col("same_category") == 1)
+        .with_columns(
+            is_unique=pl.col("same_category") == 1,
+            count_spread=counts.list.max() - counts.list.min(),
+            named_by=pl.lit([], dtype=pl.List(PHRASE)),
+            entities_of_class=pl.len().over("image_id", "category").cast(pl.Int32),
+        )
         .with_columns(
             box=pl.concat_arr(left, top, pl.max_horizontal(right, left + 1), pl.max_horizontal(bottom, top + 1))
         )
         .with_columns(region=pl.format("[{}]", pl.col("box").cast(pl.List(pl.String)).list.join(", ")))
-        .with_columns(
-            by_name=pl.format("the {}", "singular"), by_region=pl.format("the {} at {}", "singular", "region")
-        )
+    )
+    return chosen.join(
+        _marked_points(chosen, possible_objects(scenes, config)), on="object_id", how="left"
+    ).with_columns(
+        by_name=pl.format("the {}", "singular"),
+        by_region=pl.format("the {} at {}", "singular", "region"),
+        by_point=pl.format("the {} at the point {}", "singular", "point"),
     )

@@ -6,6 +6,8 @@ import polars as pl
 
 OBJECT_EVIDENCE: Final = (
     "box",
+    "category",
+    "named_by",
     "sure_score",
     "sure_mirror_iou",
     "is_truncated",
@@ -14,13 +16,24 @@ OBJECT_EVIDENCE: Final = (
 )
 """The columns of `entities` that `evidence_of` reads besides object_id."""
 
-_LISTS: Final = dict(
+LISTS: Final = dict(
     zip(
-        ("object_ids", "boxes", "e_scores", "e_mirror_ious", "e_truncated", "e_occlusions", "e_class_conflicts"),
+        (
+            "object_ids",
+            "boxes",
+            "categories",
+            "e_phrases",
+            "e_scores",
+            "e_mirror_ious",
+            "e_truncated",
+            "e_occlusions",
+            "e_class_conflicts",
+        ),
         ("object_id", *OBJECT_EVIDENCE),
         strict=True,
     )
 )
+"""By the name of a draft's column, the column of `entities` that it lists."""
 
 
 def evidence_of(*endings: str) -> dict[str, pl.Expr]:
@@ -29,7 +42,13 @@ def evidence_of(*endings: str) -> dict[str, pl.Expr]:
     Args:
         endings: of the columns of each object, in the order in which the question names them, such as `_a`.
     """
-    return {name: pl.concat_list(*(f"{column}{ending}" for ending in endings)) for name, column in _LISTS.items()}
+    return {name: pl.concat_list(*(f"{column}{ending}" for ending in endings)) for name, column in LISTS.items()}
+
+
+def evidence_in_order(*order: str | pl.Expr) -> dict[str, pl.Expr]:
+    """The same lists where each object has a row: aggregations of a group's objects, sorted by `order`."""
+    lists = {name: pl.col(column).sort_by(*order) for name, column in LISTS.items()}
+    return lists | {"e_phrases": lists["e_phrases"].explode(empty_as_null=False)}
 
 
 def models_of(*columns: str) -> pl.Expr:

@@ -1,23 +1,35 @@
 """Candidates of all six tasks: drafts of each task, then words, ids and the public columns for all alike."""
 
+from collections.abc import Mapping, Sequence
+
 import polars as pl
 
+from forge_assets.candidate_qa.absent import zeros
 from forge_assets.candidate_qa.counting import counting
+from forge_assets.candidate_qa.depth_pairs import depth_pairs
 from forge_assets.candidate_qa.entities import entities
 from forge_assets.candidate_qa.grounding import grounding
-from forge_assets.candidate_qa.identity import QA_ID_DIGITS, blake3, draw
+from forge_assets.candidate_qa.identity import QA_ID_DIGITS, TEMPLATE_DIGIT, blake3, draw
 from forge_assets.candidate_qa.left_right import left_right
+from forge_assets.candidate_qa.naming import named
 from forge_assets.candidate_qa.near_far import near_far
 from forge_assets.candidate_qa.perspective import perspective
+from forge_assets.candidate_qa.phrases import CLASS, COLOR, KINDS, ORDINAL, SIDE_OF, SIZE, color_facts, phrases
 from forge_assets.candidate_qa.referring import referring
 from forge_assets.candidate_qa.templates import filled, slots, templates
+from forge_assets.candidate_qa.whole_class import whole_classes
 from forge_assets.tables import CANDIDATE_QA, EVIDENCE, PERCEPTION
 from forge_resources.config import ForgeConfig
 
-VERSION = "1"
+VERSION = "2"
+PHOTOS_AT_ONCE = 2_000
+"""So that memory follows the batch and not the shard; pairs of one photo depend on no other."""
 
-_TEMPLATE_DIGIT, _SIDE_DIGIT = 0, 8
 _IMAGE_COLUMNS = ("image_id", "source", "shard", "image_width", "image_height", "split", "license")
+_DRAFT_COLUMNS = ("image_sha256", "asked", "seed")
+_TELL_NO_PLACE = (CLASS, COLOR, SIZE)
+_TELL_NO_SIZE = (CLASS, COLOR, ORDINAL, SIDE_OF)
+_TELL_NO_LANDMARK = (CLASS, COLOR, ORDINAL, SIZE)
 
 
 def candidates(scenes: pl.DataFrame, config: ForgeConfig) -> pl.DataFrame:
@@ -30,78 +42,109 @@ def candidates(scenes: pl.DataFrame, config: ForgeConfig) -> pl.DataFrame:
     Returns:
         Rows of `CANDIDATE_QA`, sorted by image_id and qa_id.
     """
-    objects = entities(scenes.lazy(), config).collect().lazy()
-    min_score = config.tasks.min_candidate_score
-    drafts = {
-        "grounding": grounding(objects, min_score),
-        "referring": referring(objects),
-        "counting": counting(objects, min_score, config.tasks.counting_max),
-        "near_far": near_far(objects),
-        "left_right": left_right(objects),
-        "perspective": perspective(objects),
-    }
+    photos = scenes["image_id"].unique().sort()
+    batches = [photos[start : start + PHOTOS_AT_ONCE] for start in range(0, max(len(photos), 1), PHOTOS_AT_ONCE)]
+    found = [_of_batch(scenes.filter(pl.col("image_id").is_in(batch.implode())), config) for batch in batches]
+    return pl.concat(found).sort("image_id", "qa_id")
+
+
+def _of_batch(scenes: pl.DataFrame, config: ForgeConfig) -> pl.DataFrame:
     images = scenes.lazy().select(_IMAGE_COLUMNS).unique()
+    most = config.tasks.max_pairs_per_task
+    drafts = _drafts(scenes.lazy(), config)
+    chosen = pl.collect_all(_chosen(_together(task, of_task), most) for task, of_task in drafts.items())
     finished = [
-        _finished(task, _chosen(task, draft, config.tasks.max_pairs_per_task), images) for task, draft in drafts.items()
+        _finished(task, form, of_task.lazy().filter(pl.col("form") == form), images)
+        for task, of_task in zip(drafts, chosen, strict=True)
+        for form in of_task["form"].unique().sort()
     ]
-    return pl.concat(pl.collect_all(finished)).sort("image_id", "qa_id")
+    return pl.concat([pl.DataFrame(schema=dict(CANDIDATE_QA)), *pl.collect_all(finished)])
 
 
-def _chosen(task: str, draft: pl.LazyFrame, most: int) -> pl.LazyFrame:
-    """Of one photo at most `most` drafts: of unique classes, then of the surest objects, then by their seeds."""
-    named_by_class = "e_same_category" in draft.collect_schema().names()
-    is_ambiguous = pl.col("e_same_category") > 1 if named_by_class else pl.lit(value=False)
-    sureness = -pl.col("e_scores").list.min()
-    return draft.with_columns(
-        seed=blake3("image_sha256", pl.lit(task), pl.col("object_ids").list.join(",")), task=pl.lit(task)
-    ).filter(pl.struct(is_ambiguous.alias("is_ambiguous"), sureness, "seed").rank("ordinal").over("image_id") <= most)
+def _drafts(scenes: pl.LazyFrame, config: ForgeConfig) -> Mapping[str, Sequence[pl.LazyFrame]]:
+    """By task, the drafts of its forms; what several tasks read is computed once."""
+    tasks, min_score = config.tasks, config.tasks.min_candidate_score
+    objects = entities(scenes, config).collect().lazy()
+    said = phrases(scenes, objects, config).collect().lazy()
+    colors = color_facts(scenes, config).collect().lazy()
+    classes = whole_classes(objects, min_score).collect().lazy()
+    depths = depth_pairs(objects).collect().lazy()
+
+    def names(task: str, kinds: Sequence[str]) -> pl.LazyFrame:
+        return named(objects, said, task, kinds).collect().lazy()
+
+    by_any_phrase = names("grounding", KINDS)
+    by_what_it_is = names("left_right", _TELL_NO_PLACE)
+    most = tasks.max_pairs_per_task
+    number = counting(classes, colors, names("counting", _TELL_NO_SIZE), depths, tasks.counting_max)
+    if tasks.zero_counts:
+        number.append(zeros(scenes, objects, config.verification.count_strict_score))
+    return {
+        "grounding": grounding(objects, said, by_any_phrase, classes, colors),
+        "referring": referring(objects, said, names("referring", KINDS)),
+        "counting": number,
+        "near_far": near_far(named(objects, said, "near_far", _TELL_NO_SIZE, "place"), depths, most),
+        "left_right": left_right(by_what_it_is, most),
+        "perspective": perspective(
+            named(objects, said, "perspective", _TELL_NO_LANDMARK, "place"), by_what_it_is, depths, most
+        ),
+    }
 
 
-def _finished(task: str, draft: pl.LazyFrame, images: pl.LazyFrame) -> pl.LazyFrame:
+def _together(task: str, drafts: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
+    """Drafts of all forms in one table, without the columns that no sentence and no pair needs."""
+    needed = {
+        *(set(CANDIDATE_QA) - {*_IMAGE_COLUMNS[1:]}),
+        *slots(task),
+        *_DRAFT_COLUMNS,
+        *(f"e_{field.name}" for field in EVIDENCE.fields),
+    }
+    if task not in PERCEPTION:
+        needed.remove("category")
+    return pl.concat(
+        [draft.select(name for name in draft.collect_schema().names() if name in needed) for draft in drafts],
+        how="diagonal",
+    )
+
+
+def _chosen(drafts: pl.LazyFrame, most: int) -> pl.LazyFrame:
+    """Of one photo and task at most `most` drafts, as many of one form as of another.
+
+    Of a form come those first whose phrases fit one object, then those of the surest objects, then as their seeds say.
+    """
+    matches = pl.col("e_phrases").list.eval(pl.element().struct.field("matches")).list.max()
+    order = pl.struct(matches.fill_null(0) > 1, -pl.col("e_scores").list.min().fill_null(1.0), "seed")
+    return drafts.with_columns(place_in_form=order.rank("ordinal").over("image_id", "form")).filter(
+        pl.struct("place_in_form", "seed", "form").rank("ordinal").over("image_id") <= most
+    )
+
+
+def _finished(task: str, form: str, drafts: pl.LazyFrame, images: pl.LazyFrame) -> pl.LazyFrame:
     """Words by template, ids, and the contract's columns."""
-    forms = templates().lazy().filter(pl.col("task") == task).drop("task")
-    counts = forms.select("form", "template_count").unique()
-    left_first = draw("seed", _SIDE_DIGIT, 2) == 0
-    first, second = (
-        pl.when(left_first).then(pl.lit(one)).otherwise(pl.lit(other))
-        for one, other in (("left", "right"), ("right", "left"))
-    )
-    worded = (
-        draft.join(counts, on="form")
-        .with_columns(
-            template_index=draw("seed", _TEMPLATE_DIGIT, pl.col("template_count")).cast(pl.UInt32),
-            first=first,
-            second=second,
-        )
-        .join(forms.drop("template_count").rename({"answer": "answer_template"}), on=["form", "template_index"])
-    )
+    sentences = templates().filter(task=task, form=form)
+    written = sentences.lazy().select("template_index", "template_id", "question", answer_template="answer")
+    index = draw("seed", TEMPLATE_DIGIT, sentences.height).cast(pl.UInt32)
+    worded = drafts.with_columns(template_index=index, task=pl.lit(task)).join(written, on="template_index")
     present = worded.collect_schema().names()
-    available = [slot for slot in slots() if slot in present]
-    answer = filled("answer_template", available)
-    choices = (
-        pl.col("choices")
-        if "choices" in present
-        else pl.when(pl.col("answer_kind") == "choice").then(pl.concat_list("first", "second"))
-    )
     evidence = pl.struct(
         (pl.col(f"e_{field.name}") if f"e_{field.name}" in present else pl.lit(None))
         .cast(field.dtype)
         .alias(field.name)
         for field in EVIDENCE.fields
     )
+    answer = filled("answer_template", slots(task, form, "answer"))
     return (
         worded.with_columns(
-            question=filled("question", available),
+            question=filled("question", slots(task, form, "question")),
             answer=pl.coalesce("answer", answer) if "answer" in present else answer,
-            choices=choices,
+            choices=(pl.col("choices") if "choices" in present else pl.lit(None)).cast(CANDIDATE_QA["choices"]),
             evidence=evidence,
             level=pl.lit("perception" if task in PERCEPTION else "relation"),
+            qa_id=blake3("image_sha256", "task", "template_id", "asked").str.slice(0, QA_ID_DIGITS),
         )
-        .with_columns(
-            qa_id=blake3("image_sha256", "task", "template_id", pl.col("object_ids").list.join(",")).str.slice(
-                0, QA_ID_DIGITS
-            )
+        .join(images, on="image_id")
+        .select(
+            (pl.col(name) if name != "category" or "category" in present else pl.lit(None).alias(name)).cast(dtype)
+            for name, dtype in CANDIDATE_QA.items()
         )
-        .join(images, on="image_id", suffix="_of_image")
-        .select(pl.col(name).cast(dtype) for name, dtype in CANDIDATE_QA.items())
     )

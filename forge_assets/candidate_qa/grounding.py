@@ -1,48 +1,155 @@
-"""Grounding: a class, or its only object, to boxes."""
+"""Grounding: a phrase, or a class, to boxes; and whether a box is what a phrase says."""
 
 import polars as pl
 
+from forge_assets.candidate_qa.evidence import OBJECT_EVIDENCE, evidence_of, models_of
+from forge_assets.candidate_qa.identity import seeded
+from forge_assets.candidate_qa.options import MAX_WRONG, distractors, is_true, listed, rotated, yes_or_no
+from forge_assets.candidate_qa.phrases import CLASS
+from forge_assets.candidate_qa.whole_class import box_item, colored_classes
+from forge_assets.tables import PHRASE
 
-def grounding(entities: pl.LazyFrame, min_score: float) -> pl.LazyFrame:
-    """One question a photo and class: where are all of its objects?
+TASK = "grounding"
+
+
+def grounding(
+    entities: pl.LazyFrame, phrases: pl.LazyFrame, named: pl.LazyFrame, classes: pl.LazyFrame, colors: pl.LazyFrame
+) -> list[pl.LazyFrame]:
+    """Drafts of all forms.
 
     Answers are JSON lists of `{"bbox_2d": [x1, y1, x2, y2], "label": ...}`, left to right.
 
     Args:
         entities: as `entities.entities` gives them.
-        min_score: detector's score from which an object belongs to the answer.
+        phrases: as `phrases.phrases` gives them.
+        named: entities with clear names, as `naming.named` gives them.
+        classes: as `whole_class.whole_classes` gives them.
+        colors: as `phrases.color_facts` gives them.
     """
-    left_to_right = (pl.col("x1"), pl.col("object_id"))
-    item = pl.concat_str(
-        pl.lit('{"bbox_2d": '),
-        "region",
-        pl.lit(', "label": "'),
-        pl.col("category").str.replace_all('"', "'"),
-        pl.lit('"}'),
+    return [
+        _one(entities, phrases),
+        _every(classes),
+        _every_colored(classes, colors),
+        _which_box(named, entities),
+        claims(named, entities, TASK, "box_yes_no"),
+    ]
+
+
+def phrased(entities: pl.LazyFrame, phrases: pl.LazyFrame) -> pl.LazyFrame:
+    """Each object with each of its phrases, clear or not; `variant` tells other phrases from the class name."""
+    return entities.drop("named_by").join(
+        phrases.select(
+            "object_id",
+            "bare",
+            "text",
+            variant=pl.when(pl.col("kind") != CLASS).then("text"),
+            named_by=pl.concat_list("phrase"),
+        ),
+        on="object_id",
     )
+
+
+def _one(entities: pl.LazyFrame, phrases: pl.LazyFrame) -> pl.LazyFrame:
     return (
-        entities.filter(pl.col("sure_score") >= min_score)
-        .with_columns(item=item)
-        .group_by("image_id", "category")
-        .agg(
-            pl.first("image_sha256", "singular", "plural"),
-            object_ids=pl.col("object_id").sort_by(*left_to_right),
-            boxes=pl.col("box").sort_by(*left_to_right),
-            items=pl.col("item").sort_by(*left_to_right),
-            e_scores=pl.col("sure_score").sort_by(*left_to_right),
-            e_mirror_ious=pl.col("sure_mirror_iou").sort_by(*left_to_right),
-            e_truncated=pl.col("is_truncated").sort_by(*left_to_right),
-            e_occlusions=pl.col("occlusion").sort_by(*left_to_right),
-            e_class_conflicts=pl.col("class_conflict").sort_by(*left_to_right),
-            e_count_strict=pl.first("count_strict"),
-            e_count_loose=pl.first("count_loose"),
-            e_count_mirror=pl.first("count_mirror"),
-            e_models=pl.col("detector").drop_nulls().unique().sort(),
-        )
+        phrased(entities, phrases)
         .with_columns(
-            form=pl.when(pl.col("object_ids").list.len() == 1).then(pl.lit("one")).otherwise(pl.lit("every")),
+            form=pl.lit("one"),
+            phrase="text",
+            answer=pl.format("[{}]", box_item()),
+            answer_kind=pl.lit("bbox"),
+            answer_object_ids=pl.concat_list("object_id"),
+            e_models=models_of("detector"),
+            **evidence_of(""),
+        )
+        .pipe(seeded, TASK)
+    )
+
+
+def _every(classes: pl.LazyFrame) -> pl.LazyFrame:
+    return (
+        classes.filter(pl.col("number") > 1)
+        .with_columns(
+            form=pl.lit("every"),
             answer=pl.format("[{}]", pl.col("items").list.join(", ")),
             answer_kind=pl.lit("bbox"),
             answer_object_ids="object_ids",
+        )
+        .pipe(seeded, TASK)
+    )
+
+
+def _every_colored(classes: pl.LazyFrame, colors: pl.LazyFrame) -> pl.LazyFrame:
+    return (
+        colored_classes(classes, colors)
+        .filter(pl.col("answer_object_ids").list.len() > 1)
+        .with_columns(
+            form=pl.lit("every_colored"),
+            answer=pl.format("[{}]", pl.col("answer_items").list.join(", ")),
+            answer_kind=pl.lit("bbox"),
+        )
+        .pipe(seeded, TASK)
+    )
+
+
+def _which_box(named: pl.LazyFrame, entities: pl.LazyFrame) -> pl.LazyFrame:
+    wrong = (
+        distractors(named, entities.select("image_id", "object_id", "category", "box", "region"))
+        .group_by("object_id")
+        .agg(wrong=pl.col("region_other").sort_by("place"))
+    )
+    return (
+        named.join(wrong, on="object_id")
+        .with_columns(
+            form=pl.lit("which_box"),
+            phrase="name",
+            answer="region",
+            answer_kind=pl.lit("choice"),
+            answer_object_ids=pl.concat_list("object_id"),
+            all_options=pl.concat_list("region", pl.col("wrong").list.head(MAX_WRONG)).list.unique(maintain_order=True),
+            e_models=models_of("detector"),
+            **evidence_of(""),
+        )
+        .filter(pl.col("all_options").list.len() > 1)
+        .pipe(seeded, TASK)
+        .with_columns(choices=rotated("all_options"))
+        .with_columns(options=listed("choices", "or"))
+    )
+
+
+def claims(claimed: pl.LazyFrame, shown: pl.LazyFrame, task: str, form: str) -> pl.LazyFrame:
+    """Whether a box shows what a phrase says, half of them true; only of objects that have another to mistake them for.
+
+    Args:
+        claimed: objects with clear names.
+        shown: objects with boxes.
+        task: that asks.
+        form: of the question.
+
+    Returns:
+        Drafts: those that are true name one object, others the one whose box is shown and the one whose phrase is
+        claimed; `phrase` and `region` as shown.
+    """
+    columns = ("object_id", "image_id", "region", *(name for name in OBJECT_EVIDENCE if name != "named_by"))
+    other = distractors(claimed, shown.select(*columns)).filter(pl.col("place") == 1)
+    lists = {
+        name: pl.when("truth").then(one).otherwise(both)
+        for (name, one), both in zip(evidence_of("").items(), evidence_of("_other", "").values(), strict=True)
+    }
+    return (
+        claimed.join(other, on="object_id")
+        .with_columns(object_ids=pl.concat_list("object_id"))
+        .pipe(seeded, task)
+        .with_columns(truth=is_true(), named_by_other=pl.lit([], dtype=pl.List(PHRASE)))
+        .with_columns(
+            form=pl.lit(form),
+            phrase="name",
+            region=pl.when("truth").then("region").otherwise("region_other"),
+            answer=yes_or_no(pl.col("truth")),
+            answer_kind=pl.lit("yes_no"),
+            answer_object_ids=pl.when("truth")
+            .then(pl.concat_list("object_id"))
+            .otherwise(pl.concat_list("object_id_other")),
+            e_models=models_of("detector"),
+            **lists,
         )
     )

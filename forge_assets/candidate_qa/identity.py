@@ -4,7 +4,11 @@ import polars as pl
 import polars_hash as plh
 
 _SEPARATOR = "\x1f"
+_VARIANT_SEPARATOR = "\x1e"
 QA_ID_DIGITS = 24
+
+TEMPLATE_DIGIT, SIDE_DIGIT, TRUTH_DIGIT, ORDER_DIGIT, FORM_DIGIT, ROTATION_DIGIT, OFFSET_DIGIT = range(0, 56, 8)
+"""Digits of a seed that decide one thing each, so that the draws are independent."""
 
 
 def blake3(*parts: str | pl.Expr) -> pl.Expr:
@@ -22,3 +26,16 @@ def draw(seed: str, digit: int, outcomes: pl.Expr | int) -> pl.Expr:
         outcomes: how many there are.
     """
     return pl.col(seed).str.slice(digit, 8).str.to_integer(base=16, dtype=pl.Int64) % outcomes
+
+
+def seeded(drafts: pl.LazyFrame, task: str) -> pl.LazyFrame:
+    """Add `asked`, what the pair is about, and `seed`, which decides all that is drawn for it.
+
+    Args:
+        drafts: image_sha256, object_ids, and `variant` where several questions are asked about the same objects.
+        task: part of the seed.
+    """
+    asked = pl.col("object_ids").list.join(",")
+    if "variant" in drafts.collect_schema().names():
+        asked = pl.concat_str(asked, "variant", separator=_VARIANT_SEPARATOR, ignore_nulls=True)
+    return drafts.with_columns(asked=asked).with_columns(seed=blake3("image_sha256", pl.lit(task), "asked"))

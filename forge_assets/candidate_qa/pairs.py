@@ -4,9 +4,12 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from forge_assets.candidate_qa.identity import blake3, draw
+from forge_assets.candidate_qa.identity import ORDER_DIGIT, blake3, draw
 
-_ORDER_DIGIT = 24
+
+def surest(most: int) -> pl.Expr:
+    """Whether a draft is among the `most` of its photo: of the surest objects, then by their seeds."""
+    return pl.struct(-pl.col("e_scores").list.min(), "seed").rank("ordinal").over("image_id") <= most
 
 
 def object_pairs(objects: pl.LazyFrame, columns: Sequence[str], task: str) -> pl.LazyFrame:
@@ -34,6 +37,6 @@ def object_pairs(objects: pl.LazyFrame, columns: Sequence[str], task: str) -> pl
         side_a.join(side_b, on="image_id")
         .filter(pl.col("object_id_a") != pl.col("object_id_b"))
         .with_columns(pair_seed=key)
-        .filter(ordered == (draw("pair_seed", _ORDER_DIGIT, 2) == 0))
+        .filter(ordered == (draw("pair_seed", ORDER_DIGIT, 2) == 0))
         .drop("pair_seed")
     )

@@ -1,21 +1,64 @@
-"""Referring: a box to the phrase that fits its object alone."""
+"""Referring: a box to the phrase that fits its object alone; and whether a phrase is what a box shows."""
 
 import polars as pl
 
 from forge_assets.candidate_qa.evidence import evidence_of, models_of
+from forge_assets.candidate_qa.grounding import claims, phrased
+from forge_assets.candidate_qa.identity import seeded
+from forge_assets.candidate_qa.options import distractors, listed, rotated
+
+TASK = "referring"
 
 
-def referring(entities: pl.LazyFrame) -> pl.LazyFrame:
-    """One question an object: what is in this region? Its class name must fit no other object of the photo.
+def referring(entities: pl.LazyFrame, phrases: pl.LazyFrame, named: pl.LazyFrame) -> list[pl.LazyFrame]:
+    """Drafts of all forms.
 
     Args:
         entities: as `entities.entities` gives them.
+        phrases: as `phrases.phrases` gives them.
+        named: entities with clear names, as `naming.named` gives them.
     """
-    return entities.with_columns(
-        form=pl.lit("region"),
-        answer_kind=pl.lit("text"),
-        answer_object_ids=pl.concat_list("object_id"),
-        e_same_category="same_category",
-        e_models=models_of("detector"),
-        **evidence_of(""),
+    return [_region(entities, phrases), _which_phrase(named), claims(named, named, TASK, "phrase_yes_no")]
+
+
+def _region(entities: pl.LazyFrame, phrases: pl.LazyFrame) -> pl.LazyFrame:
+    return (
+        phrased(entities, phrases)
+        .with_columns(
+            form=pl.lit("region"),
+            answer_kind=pl.lit("text"),
+            answer_object_ids=pl.concat_list("object_id"),
+            e_same_category="same_category",
+            e_models=models_of("detector"),
+            **evidence_of(""),
+        )
+        .pipe(seeded, TASK)
+    )
+
+
+def _which_phrase(named: pl.LazyFrame) -> pl.LazyFrame:
+    """The wrong options are clear phrases of other objects, so they fit those alone."""
+    wrong = (
+        distractors(named, named.select("image_id", "object_id", "category", "box", "name", "named_by"))
+        .group_by("object_id")
+        .agg(
+            wrong=pl.col("name_other").sort_by("place"),
+            wrong_phrases=pl.col("named_by_other").sort_by("place").explode(empty_as_null=False),
+        )
+    )
+    return (
+        named.join(wrong, on="object_id")
+        .with_columns(
+            form=pl.lit("which_phrase"),
+            answer="name",
+            answer_kind=pl.lit("choice"),
+            answer_object_ids=pl.concat_list("object_id"),
+            all_options=pl.concat_list("name", "wrong"),
+            e_models=models_of("detector"),
+            **evidence_of(""),
+        )
+        .filter(pl.col("all_options").list.n_unique() == pl.col("all_options").list.len())
+        .pipe(seeded, TASK)
+        .with_columns(choices=rotated("all_options"), e_phrases=pl.concat_list("e_phrases", "wrong_phrases"))
+        .with_columns(options=listed("choices", "or"))
     )

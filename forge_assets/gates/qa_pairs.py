@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from forge_assets.candidate_qa.templates import templates
 from forge_assets.gates.promises import among, between, holds, present, unique
 from forge_assets.gates.statements import numbers_are_finite, of_partition
 from forge_assets.tables import ANSWER_KINDS, PERCEPTION, SPLITS, TASKS
@@ -19,6 +20,12 @@ QUESTION_LENGTH = (8, 600)
 ANSWER_LENGTH = (1, 8_000)
 THOUSAND = 1_000
 MIN_OPTIONS = 2
+ABSENT = "zero"
+"""The form that names no object, since there is none."""
+IN_ORDER = "order"
+"""The form whose answer names all objects."""
+OF_A_COLOR = ("colored", "every_colored")
+"""Forms whose phrase stands for a class, in words of their own."""
 
 _BOX = r"\[\s*\d+\s*,\s*\d+\s*,\s*\d+\s*,\s*\d+\s*\]"
 _JSON_OBJECT = r'\{\s*"[^{}]*\}'
@@ -33,6 +40,7 @@ def pair_expectations(config: ForgeConfig) -> "list[Expectation]":
         *present(
             "qa_id", "image_id", "task", "level", "question", "answer", "answer_kind", "template_id", "evidence_given"
         ),
+        *present("form", "category_count"),
         *present("object_count", "answer_object_count", "image_width", "image_height", "split", "license"),
         unique("qa_id"),
         holds("is_of_partition"),
@@ -40,15 +48,19 @@ def pair_expectations(config: ForgeConfig) -> "list[Expectation]":
         among("answer_kind", ANSWER_KINDS),
         among("split", SPLITS),
         holds("level_fits_task"),
+        holds("form_is_of_task"),
         # the photo and the objects
         holds("image_is_known"),
         holds("photo_is_as_known"),
-        between("object_count", 1),
+        holds("objects_named_unless_none_there"),
         holds("objects_are_known"),
         holds("answer_objects_are_named"),
         holds("one_box_per_object"),
         holds("boxes_in_range"),
         holds("one_score_per_object"),
+        holds("one_category_per_object"),
+        holds("objects_are_of_their_categories"),
+        holds("phrases_are_said"),
         holds("category_given_where_asked"),
         between("pairs_of_photo_and_task", 1, config.tasks.max_pairs_per_task),
         # the words
@@ -64,7 +76,7 @@ def pair_expectations(config: ForgeConfig) -> "list[Expectation]":
         holds("answer_boxes_are_of_objects"),
         holds("count_is_of_objects"),
         between("count", 0, config.tasks.counting_max),
-        holds("near_far_names_one"),
+        holds("near_far_names_its_object"),
         holds("numbers_are_finite"),
     ]
 
@@ -74,8 +86,14 @@ def pair_frame(lake: Lake, table: str, key: ShardKey) -> pl.DataFrame:
     photos = lake.scan("raw_images", key).select(
         "image_id", "width", "height", known_split="split", known_license="license", image_is_known=True
     )
-    pairs = lake.scan(table, key).with_row_index("row").with_columns(scores=pl.col("evidence").struct.field("scores"))
-    objects = lake.scan("detections", key).select("image_id", "object_id")
+    pairs = (
+        lake.scan(table, key)
+        .with_row_index("row")
+        .with_columns(
+            scores=pl.col("evidence").struct.field("scores"), phrases=pl.col("evidence").struct.field("phrases")
+        )
+    )
+    objects = lake.scan("detections", key).select("image_id", "object_id", "category")
     as_known = (
         (pl.col("image_width") == pl.col("width"))
         & (pl.col("image_height") == pl.col("height"))
@@ -91,9 +109,20 @@ def pair_frame(lake: Lake, table: str, key: ShardKey) -> pl.DataFrame:
             is_of_partition=of_partition(key),
             photo_is_as_known=as_known.fill_null(value=False),
             level_fits_task=_level_fits_task(),
+            form_is_of_task=_form_is_of_task(),
+            category_count=pl.col("categories").list.len(),
             evidence_given=pl.when(pl.col("evidence").is_not_null()).then(pl.lit(True)),
             object_count=pl.col("object_ids").list.len(),
             answer_object_count=pl.col("answer_object_ids").list.len(),
+            objects_named_unless_none_there=(
+                (pl.col("object_ids").list.len() == 0) == (pl.col("form") == ABSENT).fill_null(value=False)
+            ).fill_null(value=False),
+            one_category_per_object=(pl.col("categories").list.len() == pl.col("object_ids").list.len()).fill_null(
+                value=False
+            ),
+            objects_are_of_their_categories=pl.col("objects_of_category").fill_null(0)
+            == pl.col("object_ids").list.len(),
+            phrases_are_said=_phrases_are_said(),
             objects_are_known=pl.col("known_objects").fill_null(0) == pl.col("object_ids").list.len(),
             answer_objects_are_named=(
                 pl.col("answer_object_ids").list.set_difference(pl.col("object_ids")).list.len() == 0
@@ -116,17 +145,22 @@ def pair_frame(lake: Lake, table: str, key: ShardKey) -> pl.DataFrame:
             answer_boxes_are_of_objects=(~_is_kind("bbox") | (_boxes_in("answer") == pl.col("answer_boxes"))).fill_null(
                 value=False
             ),
-            count=pl.when(_is_task("counting")).then(pl.col("answer").str.to_integer(strict=False)),
-            near_far_names_one=~_is_task("near_far")
-            | (pl.col("answer_object_ids").list.len() == 1).fill_null(value=False),
+            count=pl.when(_states_number()).then(pl.col("answer").str.to_integer(strict=False)),
+            near_far_names_its_object=~_is_task("near_far")
+            | (
+                pl.col("answer_object_ids").list.len()
+                == pl.when(pl.col("form") == IN_ORDER).then(pl.col("object_ids").list.len()).otherwise(1)
+            ).fill_null(value=False),
             numbers_are_finite=numbers_are_finite(),
         )
         .with_columns(
-            count_is_of_objects=~_is_task("counting")
-            | (pl.col("count") == pl.col("object_ids").list.len()).fill_null(value=False)
+            count_is_of_objects=~_states_number()
+            | (pl.col("count") == pl.col("answer_object_ids").list.len()).fill_null(value=False)
         )
-        .drop("row", "evidence", "scores", "choices", "object_ids", "answer_object_ids", "boxes", "answer_boxes")
-        .drop("width", "height", "known_split", "known_license", "known_objects")
+        .drop(
+            "row", "evidence", "scores", "phrases", "choices", "categories", "object_ids", "answer_object_ids", "boxes"
+        )
+        .drop("answer_boxes", "width", "height", "known_split", "known_license", "known_objects", "objects_of_category")
         .collect()
     )
 
@@ -147,6 +181,29 @@ def _of_texts(statement: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
 def _level_fits_task() -> pl.Expr:
     wanted = pl.when(_is_task(*PERCEPTION)).then(pl.lit("perception")).otherwise(pl.lit("relation"))
     return (pl.col("level").cast(pl.String) == wanted).fill_null(value=False)
+
+
+def _states_number() -> pl.Expr:
+    """The answer is a number of objects, free or among options."""
+    return _is_task("counting") & _is_kind("integer", "choice")
+
+
+def _form_is_of_task() -> pl.Expr:
+    known = templates().select(pl.format("{}.{}", "task", "form")).to_series().unique().sort()
+    return pl.format("{}.{}", pl.col("task").cast(pl.String), "form").is_in(known.implode()).fill_null(value=False)
+
+
+def _phrases_are_said() -> pl.Expr:
+    """Question, answer or options hold each phrase that stands in the evidence; one about a class is in its plural."""
+    said = pl.concat_str("question", "answer", pl.col("choices").list.join(" "), ignore_nulls=True, separator=" ")
+    bare = pl.element().struct.field("text").str.strip_prefix("the ")
+    texts = pl.col("phrases").list.eval(bare)
+    whole_class = pl.col("form").is_in(list(OF_A_COLOR))
+    return (
+        whole_class.fill_null(value=False)
+        | pl.col("phrases").is_null()
+        | (said.str.extract_many(texts, overlapping=True).list.n_unique() >= texts.list.n_unique())
+    ).fill_null(value=False)
 
 
 def _boxes_in_range() -> pl.Expr:
@@ -170,7 +227,7 @@ def _answer_fits_kind() -> pl.Expr:
         .when(_is_kind("choice"))
         .then(pl.col("choices").list.contains(answer))
         .when(_is_kind("yes_no"))
-        .then(answer.str.to_lowercase().is_in(["yes", "no"]))
+        .then(answer.is_in(["Yes", "No"]))
         .when(_is_kind("bbox"))
         .then(answer.str.json_path_match("$").is_not_null() & (named_boxes == pl.col("answer_object_ids").list.len()))
         .otherwise(answer.str.contains(r"\S"))
@@ -192,13 +249,15 @@ def _choices_fit_kind() -> pl.Expr:
 
 
 def _known_objects(pairs: pl.LazyFrame, objects: pl.LazyFrame) -> pl.LazyFrame:
-    """By row, how many of the objects that a pair names were detected in its very photo."""
+    """By row, how many of the objects that a pair names were detected in its very photo, and as what the pair says."""
+    named = pairs.select("row", "image_id", "categories", object_id="object_ids")
+    whole = pl.col("categories").list.len() == pl.col("object_id").list.len()
     return (
-        pairs.select("row", "image_id", object_id="object_ids")
-        .explode("object_id")
-        .join(objects, on=["image_id", "object_id"], how="semi")
+        named.with_columns(categories=pl.when(whole).then("categories").otherwise(pl.col("object_id")))
+        .explode("object_id", "categories")
+        .join(objects, on=["image_id", "object_id"])
         .group_by("row")
-        .agg(known_objects=pl.len())
+        .agg(known_objects=pl.len(), objects_of_category=(pl.col("categories") == pl.col("category")).sum())
     )
 
 

@@ -7,6 +7,7 @@ import polars as pl
 from forge_assets.gates.gate import Facts, Gate
 from forge_assets.gates.promises import among, between, equal, holds, matches, present, unique
 from forge_assets.gates.statements import box_is_inside, box_is_ordered, numbers_are_finite, of_partition
+from forge_assets.scenes.colors import BASIC_COLORS
 from forge_assets.tables import SPLITS
 from forge_resources.config import ForgeConfig
 from forge_resources.lake import Lake
@@ -44,6 +45,11 @@ def expectations(_config: ForgeConfig, _key: ShardKey) -> "list[Expectation]":
         between("facing", -1, 1),
         between("mirror_facing", -1, 1),
         between("facing_score", 0, 1),
+        among("color", BASIC_COLORS),
+        among("second_color", BASIC_COLORS),
+        between("color_share", 0, 1, above=True),
+        between("second_share", 0, 1),
+        holds("color_has_its_share"),
         holds("numbers_are_finite"),
     ]
 
@@ -83,6 +89,7 @@ def frame(lake: Lake, key: ShardKey, _config: ForgeConfig) -> pl.DataFrame:
             box_inside_photo=box_is_inside("image_width", "image_height"),
             depths_are_positive=of_depths(q10.is_finite() & q90.is_finite() & (q10 > 0)),
             depth_quantiles_are_ordered=of_depths((q10 <= q50) & (q50 <= q90)),
+            color_has_its_share=pl.col("color").is_null() == pl.col("color_share").is_null(),
             numbers_are_finite=numbers_are_finite(),
         )
         .drop("depth", "sha256", "width", "height", "known_split")

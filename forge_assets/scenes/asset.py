@@ -9,13 +9,16 @@ from forge_assets.depth_maps.asset import depth_maps
 from forge_assets.detections.asset import detections
 from forge_assets.scenes.build import VERSION
 from forge_assets.scenes.build import scenes as build_scenes
+from forge_assets.scenes.colors import colors_of_shard
 from forge_assets.scenes.depth_quantiles import depths_of_shard
 from forge_assets.stage import materialized, shard_of, stage_asset
 from forge_assets.tables import SCENES
 from forge_resources.dagster_resources import ForgeResource
 
 MAPS_AT_ONCE = 32
+PHOTOS_AT_ONCE = 32
 _PHOTO_COLUMNS = ("image_id", "sha256", "width", "height", "split", "license", "is_labeled", "labels_dropped")
+_PIXEL_COLUMNS = ("image_id", "image", "orientation", "width", "height")
 
 
 @stage_asset(
@@ -25,7 +28,7 @@ _PHOTO_COLUMNS = ("image_id", "sha256", "width", "height", "split", "license", "
     deps=[detections, depth_maps],
 )
 def scenes(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.MaterializeResult[Any]:
-    """One row an object: boxes, re-detection in the mirror, depth quantiles of every reading, geometry, facing."""
+    """One row an object: boxes, re-detection in the mirror, depth quantiles by reading, geometry, facing, colour."""
     started, lake, key = time.monotonic(), forge.lake, shard_of(context)
     inputs = {
         table: lake.require_passed(table, key).content_hash for table in ("raw_images", "detections", "depth_maps")
@@ -33,7 +36,8 @@ def scenes(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.Materi
     photos = lake.scan("raw_images", key).select(_PHOTO_COLUMNS).collect()
     objects = lake.scan("detections", key).collect()
     depths = depths_of_shard(lake.batches("depth_maps", key, MAPS_AT_ONCE), objects, photos)
-    rows = build_scenes(photos, objects, depths)
+    colors = colors_of_shard(lake.batches("raw_images", key, PHOTOS_AT_ONCE, _PIXEL_COLUMNS), objects)
+    rows = build_scenes(photos, objects, depths, colors)
     manifest = lake.write("scenes", key, rows, SCENES, inputs=inputs, versions={"code": VERSION})
     return materialized(
         lake,
@@ -44,5 +48,6 @@ def scenes(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.Materi
             "objects_with_ground_contact": rows["ground_depth"].count(),
             "objects_with_class_height": rows["height_depth"].count(),
             "people_with_facing": rows["facing"].count(),
+            "objects_with_color": rows["color"].count(),
         },
     )

@@ -2,21 +2,25 @@
 
 import polars as pl
 
+from forge_assets.scenes.colors import SCHEMA as COLORS
 from forge_assets.scenes.facing import facing, facing_score
 from forge_assets.scenes.geometry import class_sizes, ground_depth, height_depth, touches
 from forge_assets.scenes.overlap import overlaps
 from forge_assets.tables import SCENES
 
-VERSION = "1"
+VERSION = "2"
 
 
-def scenes(photos: pl.DataFrame, detections: pl.DataFrame, depths: pl.DataFrame) -> pl.DataFrame:
+def scenes(
+    photos: pl.DataFrame, detections: pl.DataFrame, depths: pl.DataFrame, colors: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """Join what is known of each object.
 
     Args:
         photos: image_id, sha256, width, height, split, license, is_labeled, labels_dropped of `raw_images`.
         detections: rows of `detections`.
         depths: rows of `depth_quantiles.depths_of_shard`; empty where no network reads depth.
+        colors: rows of `colors.colors_of_shard`; None: no colour is told.
 
     Returns:
         Rows of `SCENES`, sorted by object_id.
@@ -44,6 +48,7 @@ def scenes(photos: pl.DataFrame, detections: pl.DataFrame, depths: pl.DataFrame)
         objects.join(class_sizes(), on="category", how="left")
         .join(overlaps(objects), on="object_id", how="left")
         .join(readings, on="object_id", how="left")
+        .join(COLORS.to_frame() if colors is None else colors, on="object_id", how="left")
         .with_columns(pl.col("overlap", "occlusion", "class_conflict").fill_null(0.0), pl.col("depth").fill_null([]))
         .with_columns(
             area_share=area / (pl.col("image_width") * pl.col("image_height")),

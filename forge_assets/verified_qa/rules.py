@@ -5,13 +5,30 @@ A rule is one Polars expression over rows of `candidate_qa`: nothing but the pai
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import polars as pl
 
+from forge_assets.candidate_qa.counting import MAX_COMPARED
+from forge_assets.candidate_qa.phrases import CLASS, clearness_needed
 from forge_assets.scenes.geometry import CLASS_HEIGHT, GROUND_CONTACT
 from forge_assets.tables import TASKS
 from forge_resources.config import VerificationConfig
+
+NAMES_NO_OBJECT: Final = ("zero",)
+WHOLE_CLASS: Final = ("every", "every_colored")
+"""Forms besides those of counting that need all objects of their class."""
+BY_DEPTH: Final = (
+    "nearer_than", "nearer", "farther", "nearest_of", "farthest_of", "order", "front_yes_no", "compare",
+    "front_or_behind",
+)  # fmt: skip
+"""Forms that rest on depth."""
+BY_SIDE: Final = (
+    "half", "side", "side_yes_no", "where", "leftmost_of", "rightmost_of",
+    "own_side", "own_side_yes_no", "tell_side", "turn",
+)  # fmt: skip
+"""Forms that rest on the places of boxes."""
+_FRONT: Final = ("front_or_behind",)
 
 
 @dataclass(frozen=True)
@@ -25,23 +42,26 @@ class Rule:
     bound: Literal["at_least", "at_most"] = "at_least"
     graded: bool = True
     """Whether the distance to the threshold counts in a pair's score; counts do not."""
+    forms: Sequence[str] | None = None
+    """The only forms of these tasks that the rule concerns; None: all."""
+    without: Sequence[str] = ()
+    """Forms that it does not concern."""
+    may_be_silent: bool = False
+    """Whether a pair without a value passes, since it has nothing for the rule to look at."""
 
-    @property
-    def applies(self) -> pl.Expr:
-        """Whether the rule concerns the pair's task."""
-        return pl.col("task").cast(pl.String).is_in(list(self.tasks))
+    def concerns(self, task: str, form: str) -> bool:
+        """Whether pairs of a form are held to the rule."""
+        return task in self.tasks and form not in self.without and (self.forms is None or form in self.forms)
 
-    @property
-    def holds(self) -> pl.Expr:
-        """Whether the pair passes, never null: true for tasks that the rule does not concern."""
-        kept = self.value >= self.threshold if self.bound == "at_least" else self.value <= self.threshold
-        return ~self.applies | kept.fill_null(False)
+    def holds(self, value: pl.Expr) -> pl.Expr:
+        """Whether a pair of that value passes, never null."""
+        kept = value >= self.threshold if self.bound == "at_least" else value <= self.threshold
+        return kept.fill_null(value=self.may_be_silent)
 
-    @property
-    def margin(self) -> pl.Expr:
-        """How far on the right side of its threshold the value stands, in shares of the threshold; null if ungraded."""
-        distance = self.value - self.threshold if self.bound == "at_least" else self.threshold - self.value
-        return pl.when(self.applies & self.graded).then(distance / max(abs(self.threshold), 1e-9))
+    def margin(self, value: pl.Expr) -> pl.Expr:
+        """How far on the right side of its threshold a value stands, in shares of the threshold."""
+        distance = value - self.threshold if self.bound == "at_least" else self.threshold - value
+        return distance / max(abs(self.threshold), 1e-9)
 
 
 def _evidence(field: str) -> pl.Expr:
@@ -62,9 +82,34 @@ def _smallest_area() -> pl.Expr:
 def _count_spread() -> pl.Expr:
     """Between the largest and the smallest of the counts at all thresholds, in the mirror, and of the boxes named."""
     counts = [_evidence(field) for field in ("count_strict", "count_loose", "count_mirror")]
-    counts.append(pl.col("object_ids").list.len().cast(pl.Int32))
+    landmarks = pl.when(pl.col("form") == "nearer_than").then(1).otherwise(0)
+    counts.append(pl.col("object_ids").list.len().cast(pl.Int32) - landmarks)
     known = pl.all_horizontal(*(count.is_not_null() for count in counts))
-    return pl.when(known).then(pl.max_horizontal(*counts) - pl.min_horizontal(*counts))
+    of_class = pl.when(known).then(pl.max_horizontal(*counts) - pl.min_horizontal(*counts))
+    of_phrases = _of_phrases(pl.element().struct.field("count_spread")).list.max().fill_null(0)
+    of_whole_class = (pl.col("task").cast(pl.String) == "counting") | pl.col("form").is_in(list(WHOLE_CLASS))
+    return pl.when(of_whole_class).then(of_class + of_phrases).otherwise(of_phrases)
+
+
+def _of_phrases(value: pl.Expr) -> pl.Expr:
+    return _evidence("phrases").list.eval(value)
+
+
+def _matches() -> pl.Expr:
+    """Objects that the phrase that fits most of them may fit; null where phrases, or what they fit, are unknown."""
+    matches = _of_phrases(pl.element().struct.field("matches"))
+    known = ~matches.list.eval(pl.element().is_null()).list.any()
+    return pl.when(known).then(matches.list.max().fill_null(0))
+
+
+def phrase_margin(thresholds: VerificationConfig) -> pl.Expr:
+    """How clearly the least clear phrase tells its object from others, as a share of what its kind needs.
+
+    Null where no phrase is told by more than a class name.
+    """
+    kind, value = pl.element().struct.field("kind"), pl.element().struct.field("value")
+    needed = kind.replace_strict(clearness_needed(thresholds), default=None, return_dtype=pl.Float64)
+    return _of_phrases(pl.when(kind != CLASS).then((value / needed).fill_null(0.0))).list.min()
 
 
 def _order_kept() -> pl.Expr:
@@ -73,8 +118,26 @@ def _order_kept() -> pl.Expr:
     return _evidence("readings").list.eval(pl.min_horizontal(ratio, mirror)).list.min()
 
 
-def agreement(thresholds: VerificationConfig) -> pl.Expr:
-    """How far enough depth readings agree, as a share of what is needed; 1 is just enough.
+def agreement(thresholds: VerificationConfig, most_pairs: int) -> pl.Expr:
+    """How far enough depth readings agree on every pair that the answer rests on, as a share of what is needed.
+
+    1 is just enough. An answer about several objects rests on one pair for each object but one; with more than
+    `most_pairs` it is null.
+    """
+    pair = pl.element().struct.field("pair").fill_null(0)
+    of_pairs = [
+        pair_agreement(_evidence("readings").list.eval(pl.element().filter(pair == number)), thresholds)
+        for number in range(most_pairs)
+    ]
+    needed = pl.col("object_ids").list.len().cast(pl.Int32) - 1
+    weakest = pl.min_horizontal(
+        pl.when(needed > number).then(agreed.fill_null(0.0)) for number, agreed in enumerate(of_pairs)
+    )
+    return pl.when((needed <= most_pairs) & (weakest > 0)).then(weakest)
+
+
+def pair_agreement(readings: pl.Expr, thresholds: VerificationConfig) -> pl.Expr:
+    """How far enough depth readings agree on one pair, as a share of what is needed; null where too few say anything.
 
     Of each reading the smaller ratio of photo and mirror counts, and none where the mirror says nothing. As
     many readings as `min_readings` must set the pair apart by the full margin of their kind; or one network
@@ -91,10 +154,10 @@ def agreement(thresholds: VerificationConfig) -> pl.Expr:
     full_margin = pl.when(is_geometry | (separation >= thresholds.min_depth_separation)).then(smaller / needed)
 
     def weakest_needed(strength: pl.Expr) -> pl.Expr:
-        ranked = _evidence("readings").list.eval(strength).list.drop_nulls().list.sort(descending=True)
+        ranked = readings.list.eval(strength).list.drop_nulls().list.sort(descending=True)
         return ranked.list.get(thresholds.min_readings - 1, null_on_oob=True)
 
-    network = _evidence("readings").list.eval(pl.when(~is_geometry).then(full_margin)).list.max()
+    network = readings.list.eval(pl.when(~is_geometry).then(full_margin)).list.max()
     confirmed = weakest_needed(smaller / thresholds.min_confirming_ratio)
     network_confirmed = pl.when(network.is_not_null() & confirmed.is_not_null()).then(
         pl.min_horizontal(network, confirmed)
@@ -102,29 +165,46 @@ def agreement(thresholds: VerificationConfig) -> pl.Expr:
     return pl.max_horizontal(weakest_needed(full_margin), network_confirmed)
 
 
-def rules(thresholds: VerificationConfig) -> list[Rule]:
-    """All rules, in the order in which a pair's first failure is reported."""
+def rules(thresholds: VerificationConfig, most_pairs: int = MAX_COMPARED) -> list[Rule]:
+    """All rules, in the order in which a pair's first failure is reported.
+
+    Args:
+        thresholds: of the rules.
+        most_pairs: of objects whose depths an answer may rest on.
+    """
     facing, mirror_facing = _evidence("facing"), _evidence("mirror_facing")
     same_turn = pl.when(facing.sign() == mirror_facing.sign()).then(
         pl.min_horizontal(facing.abs(), mirror_facing.abs())
     )
+    sided, front = ("counting", "left_right", "perspective"), ("perspective",)
+    deep = ("counting", "near_far", "perspective")
     return [
-        Rule("object_score", TASKS, _each("scores").list.min(), thresholds.min_score),
-        Rule("mirror_redetection", TASKS, _each("mirror_ious").list.min(), thresholds.min_mirror_iou),
-        Rule("object_size", TASKS, _smallest_area(), thresholds.min_area_share),
-        Rule("class_conflict", TASKS, _each("class_conflicts").list.max(), thresholds.max_class_conflict, "at_most"),
-        Rule("count_stable", ("grounding", "counting"), _count_spread(), 0, "at_most", graded=False),
+        Rule("object_score", TASKS, _each("scores").list.min(), thresholds.min_score, without=NAMES_NO_OBJECT),
         Rule(
-            "unique_referent",
-            ("referring", "left_right", "perspective"),
-            _evidence("same_category"), 1, "at_most", graded=False,
+            "mirror_redetection", TASKS, _each("mirror_ious").list.min(), thresholds.min_mirror_iou,
+            without=NAMES_NO_OBJECT,
         ),
-        Rule("occlusion", ("near_far",), _each("occlusions").list.max(), thresholds.max_occlusion, "at_most"),
-        Rule("readings_contradict", ("near_far",), _order_kept(), 1.0, graded=False),
-        Rule("depth_readings", ("near_far",), agreement(thresholds), 1.0),
-        Rule("horizontal_gap", ("left_right", "perspective"), _evidence("gap"), thresholds.min_gap),
-        Rule("mirror_gap", ("left_right", "perspective"), _evidence("mirror_gap"), thresholds.min_gap),
+        Rule("object_size", TASKS, _smallest_area(), thresholds.min_area_share, without=NAMES_NO_OBJECT),
+        Rule(
+            "class_conflict", TASKS, _each("class_conflicts").list.max(), thresholds.max_class_conflict,
+            "at_most", without=NAMES_NO_OBJECT,
+        ),
+        Rule("count_stable", TASKS, _count_spread(), 0, "at_most", graded=False),
+        Rule("unique_referent", TASKS, _matches(), 1, "at_most", graded=False),
+        Rule("phrase_margin", TASKS, phrase_margin(thresholds), 1.0, may_be_silent=True),
+        Rule(
+            "occlusion", deep, _each("occlusions").list.max(), thresholds.max_occlusion, "at_most", forms=BY_DEPTH
+        ),
+        Rule("readings_contradict", deep, _order_kept(), 1.0, graded=False, forms=BY_DEPTH),
+        Rule("depth_readings", deep, agreement(thresholds, most_pairs), 1.0, forms=BY_DEPTH),
+        Rule("horizontal_gap", sided, _evidence("gap"), thresholds.min_gap, forms=BY_SIDE),
+        Rule("mirror_gap", sided, _evidence("mirror_gap"), thresholds.min_gap, forms=BY_SIDE),
         Rule("center_gap", ("left_right",), _evidence("center_gap"), thresholds.min_center_gap),
-        Rule("keypoint_score", ("perspective",), _evidence("facing_score"), thresholds.min_keypoint_score),
-        Rule("facing", ("perspective",), same_turn, thresholds.min_facing),
+        Rule("keypoint_score", front, _evidence("facing_score"), thresholds.min_keypoint_score),
+        Rule("facing", front, same_turn, thresholds.min_facing),
+        Rule("frontal", front, same_turn, thresholds.min_frontal_facing, forms=_FRONT),
+        Rule(
+            "front_offset", front, _evidence("center_gap"), thresholds.max_front_offset,
+            "at_most", forms=_FRONT,
+        ),
     ]  # fmt: skip

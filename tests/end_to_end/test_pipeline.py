@@ -49,7 +49,7 @@ def test_photos_become_verified_pairs_with_every_row_accounted_for(new_project: 
     assert counts["candidate_qa"] == counts["verified_qa"] + counts["rejected_qa"]
     assert counts["verified_qa"] > 0
     assert {project.lake.verdict(table, FIRST).outcome for table in STAGES[:-1]} == {"passed"}
-    counted = project.lake.scan("verified_qa", FIRST).filter(pl.col("task") == "counting", pl.col("category") == "bus")
+    counted = project.lake.scan("verified_qa", FIRST).filter(pl.col("form") == "number", pl.col("category") == "bus")
     assert counted.collect()["answer"].to_list() == ["1"]
 
 

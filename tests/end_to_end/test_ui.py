@@ -38,7 +38,7 @@ GROUPS = {
     "networks": {"detections", "depth_maps"},
     "objects": {"scenes"},
     "pairs": {"candidate_qa", "verified_qa", "rejected_qa"},
-    "release": {"duplicates"},
+    "release": {"duplicates", "guessability", "balance_plan"},
     "audits": {"task_balance"},
 }
 PHOTOS = (  # two a shard, in the order of their names

@@ -23,10 +23,12 @@ GRAPH = {
     "verified_qa": {"candidate_qa"},
     "rejected_qa": {"candidate_qa"},
     "duplicates": {"raw_images"},
+    "guessability": {"verified_qa"},
+    "balance_plan": {"verified_qa"},
     "task_balance": {"verified_qa"},
 }
 
-UNPARTITIONED = ("duplicates", "task_balance")
+UNPARTITIONED = ("duplicates", "guessability", "balance_plan", "task_balance")
 
 
 def test_the_graph_is_the_one_that_the_design_draws() -> None:

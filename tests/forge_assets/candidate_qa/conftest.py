@@ -9,14 +9,25 @@ import pytest
 from forge_assets.candidate_qa.generate import candidates
 from forge_resources.config import ForgeConfig
 
+MAIN_FORMS = {
+    "grounding": ("one", "every"), "referring": ("region",), "counting": ("number",),
+    "near_far": ("nearer", "farther"), "left_right": ("side",), "perspective": ("own_side",),
+}  # fmt: skip
+
 
 @pytest.fixture(scope="session")
 def ask(make_scene) -> Callable[..., list[dict[str, Any]]]:
-    """Candidates of one task about a scene of (category, box, evidence) triples, as rows."""
+    """Candidates of one task and form about a scene of (category, box, evidence) triples, as rows.
 
-    def of(task: str, *objects: tuple[str, tuple[float, ...], dict[str, Any]], **tasks: Any) -> list[dict[str, Any]]:
-        config = ForgeConfig(tasks=tasks)
-        return candidates(make_scene(*objects), config).filter(pl.col("task") == task).rows(named=True)
+    Without a form, those of the task's main one.
+    """
+
+    def of(
+        task: str, *objects: tuple[str, tuple[float, ...], dict[str, Any]], form: str | None = None, **tasks: Any
+    ) -> list[dict[str, Any]]:
+        found = candidates(make_scene(*objects), ForgeConfig(tasks=tasks))
+        forms = MAIN_FORMS[task] if form is None else (form,)
+        return found.filter((pl.col("task") == task) & pl.col("form").is_in(forms)).rows(named=True)
 
     return of
 
@@ -53,3 +64,18 @@ def street(make_scene) -> pl.DataFrame:
 def street_pairs(street) -> pl.DataFrame:
     """All candidates about the street."""
     return candidates(street, ForgeConfig())
+
+
+@pytest.fixture(scope="session")
+def parking(make_scene) -> pl.DataFrame:
+    """All candidates about 300 photos of two red cars and a blue one in the right half; only their content differs."""
+
+    def car(number: int, x: int, y: int, color: str) -> tuple[str, tuple[int, ...], dict[str, Any]]:
+        evidence = {
+            "image_id": f"lot/{number:03d}.jpg", "image_sha256": f"{number + 1000:064x}",
+            "color": color, "color_share": 0.9,
+        }  # fmt: skip
+        return "car", (x, y, x + 100, y + 100), evidence
+
+    places = ((550, 100, "red"), (680, 300, "red"), (820, 600, "blue"))
+    return candidates(make_scene(*(car(number, *place) for number in range(300) for place in places)), ForgeConfig())

@@ -3,6 +3,7 @@
 From detections to verdicts, with real geometry: a photo is a list of objects with boxes, poses and depth.
 """
 
+import re
 from itertools import count
 from math import prod
 
@@ -18,7 +19,7 @@ from forge_assets.verified_qa.verify import verify
 from forge_resources.config import ForgeConfig
 
 SIDE = 1000
-CONFIG = ForgeConfig()
+CONFIG = ForgeConfig(tasks={"max_pairs_per_task": 1000})  # all, so that the same are asked
 EXCHANGED = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
 CLASSES = ("person", "dog", "bus", "chair", "person")
 
@@ -86,42 +87,86 @@ def answers(make_photos, make_detections, make_keypoints):
     return of
 
 
-def by_objects(table):
-    """Rows by task and objects, whatever their order in the question."""
-    return {(row["task"], *sorted(row["object_ids"])): row for row in table.rows(named=True)}
+SWAPPED = {"left": "right", "right": "left", "leftmost": "rightmost", "rightmost": "leftmost"}
+TOLD_BY_PHRASE = {("grounding", "one"), ("referring", "region")}
 
 
-def is_nearer(row):
-    return "nearer" in row["question"] or "closer" in row["question"]
+def swapped(text):
+    return re.sub(r"\b(left|right)(most)?\b", lambda found: SWAPPED[found[0]], text)
 
 
-OPPOSITE = {"left": "right", "right": "left"}
+def number_in(text):
+    return int(re.search(r"\b\d+\b", text)[0])
+
+
+def side_in(text):
+    """The side that a text names last: phrases, which may hold others, come before it."""
+    return re.findall(r"\b(?:left|right)\b", text)[-1]
+
+
+def by_objects(table, exchange=str):
+    """Rows by task, form and objects, whatever their order in the question; by their phrase too where that is asked."""
+    return {
+        (
+            row["task"], row["form"], *sorted(row["object_ids"]),
+            exchange(row["evidence"]["phrases"][0]["text"]) if (row["task"], row["form"]) in TOLD_BY_PHRASE else "",
+            row["evidence"]["phrases"][0]["text"] if row["form"] == "colored" else "",
+        ): row
+        for row in table.rows(named=True)
+    }  # fmt: skip
+
+
+def mirrored_boxes(boxes):
+    return sorted([1000 - x2, y1, 1000 - x1, y2] for x1, y1, x2, y2 in boxes)
 
 
 @settings(max_examples=8, deadline=None)
 @given(photos)
 def test_a_mirrored_photo_swaps_left_and_right_and_nothing_else(answers, drawn):
-    plain, mirrored = by_objects(answers(drawn)), by_objects(answers(drawn, mirror=True))
-    assert plain.keys() == mirrored.keys()
+    plain, mirrored = by_objects(answers(drawn)), by_objects(answers(drawn, mirror=True), swapped)
+
+    def key_of(key):
+        task, form, *rest = key
+        return (task, SWAPPED_FORMS.get(form, form), *rest)
+
+    assert {key_of(key) for key in plain} ^ mirrored.keys() == set()
     for key, row in plain.items():
-        other = mirrored[key]
-        assert row["is_verified"] == other["is_verified"]
-        match row["task"]:
-            case "left_right" | "perspective":
-                assert row["object_ids"] == other["object_ids"]
-                if row["evidence"]["gap"] > 0:  # boxes whose centres are in one line have no side to swap
-                    assert other["answer"] == OPPOSITE[row["answer"]]
-                    assert other["evidence"]["gap"] == pytest.approx(row["evidence"]["gap"])
-            case "near_far":
-                assert other["answer_object_ids"] == row["answer_object_ids"]
-                assert other["choices"].index(other["answer"]) == row["choices"].index(row["answer"])
-                assert other["evidence"]["readings"] == row["evidence"]["readings"]
-            case "grounding":
-                assert sorted(other["boxes"]) == sorted(
-                    [1000 - x2, y1, 1000 - x1, y2] for x1, y1, x2, y2 in row["boxes"]
-                )
-            case _:
-                assert other["answer"] == row["answer"]
+        compare(row, mirrored[key_of(key)])
+
+
+SWAPPED_FORMS = {"leftmost_of": "rightmost_of", "rightmost_of": "leftmost_of"}
+
+
+def compare(row, other):
+    assert row["is_verified"] == other["is_verified"], row
+    is_clear = (row["evidence"]["gap"] or 0) > 0  # boxes whose centres are in one line have no side to swap
+    match (row["task"], row["form"]):
+        case ("left_right", "side" | "half") | ("perspective", "own_side" | "turn"):
+            assert not is_clear or other["answer"] == SWAPPED[row["answer"]]
+        case ("left_right", "where") | ("perspective", "tell_side"):
+            assert not is_clear or side_in(other["answer"]) == SWAPPED[side_in(row["answer"])]
+        case (_, "side_yes_no" | "own_side_yes_no"):
+            assert other["answer"] == row["answer"]
+            assert not is_clear or other["question"] != row["question"]
+        case (_, "leftmost_of" | "rightmost_of"):
+            assert not is_clear or other["answer_object_ids"] == row["answer_object_ids"]
+        case ("near_far", _) | (_, "front_or_behind" | "box_yes_no" | "phrase_yes_no" | "which_box" | "which_phrase"):
+            assert other["answer_object_ids"] == row["answer_object_ids"]
+            assert other["evidence"]["readings"] == row["evidence"]["readings"]
+            assert row["answer_kind"] != "yes_no" or other["answer"] == row["answer"]
+        case ("grounding", _):
+            assert sorted(other["boxes"]) == mirrored_boxes(row["boxes"])
+        case ("referring", "region"):
+            assert swapped(row["evidence"]["phrases"][0]["text"])[4:] in other["answer"]
+        case ("counting", "number_yes_no"):
+            for one in (row, other):
+                assert (number_in(one["question"]) == len(one["object_ids"])) == (one["answer"] == "Yes")
+        case ("counting", "half"):
+            same_half = side_in(row["question"]) == side_in(other["question"])
+            total = len(row["object_ids"])
+            assert int(other["answer"]) == (total - int(row["answer"]) if same_half else int(row["answer"]))
+        case _:
+            assert other["answer"] == row["answer"]
 
 
 @settings(max_examples=8, deadline=None)
@@ -136,23 +181,47 @@ def test_a_photo_of_twice_the_size_gives_the_same_answers_boxes_and_verdicts(ans
 @given(st.lists(st.tuples(thing, thing), min_size=4, max_size=8), st.permutations(sorted(set(CLASSES))))
 def test_naming_the_other_object_first_keeps_the_truth(answers, pairs, classes):
     drawn = [[one | {"category": classes[0]}, other | {"category": classes[1]}] for one, other in pairs]
-    plain, swapped = (
-        by_objects(answers(photos).filter(pl.col("level") == "relation"))
+    plain, swapped_pairs = (
+        by_objects(answers(photos).filter((pl.col("level") == "relation") & pl.col("form").is_in(TWO_OBJECTS)))
         for photos in (drawn, [[other, one] for one, other in drawn])
     )
-    assert plain.keys() == swapped.keys()
+    assert {key for key in plain if key[1] not in NEARER} == {key for key in swapped_pairs if key[1] not in NEARER}
+    by_pair = {
+        (key[0], "nearer or farther" if key[1] in NEARER else key[1], *key[2:]): row
+        for key, row in swapped_pairs.items()
+    }
     for key, row in plain.items():
-        other = swapped[key]
+        other = by_pair[(key[0], "nearer or farther" if key[1] in NEARER else key[1], *key[2:])]
         assert row["is_verified"] == other["is_verified"]
-        match row["task"]:
-            case "perspective":  # the person comes first whatever the ids
+        is_clear = (row["evidence"]["gap"] or 0) > 0
+        readings = row["evidence"]["readings"]
+        is_apart = bool(readings) and prod(reading["ratio"] for reading in readings) > 1.001
+        match (row["task"], row["form"]):
+            case ("perspective", "own_side" | "turn"):  # the person comes first whatever the ids
                 assert (row["answer"], row["boxes"]) == (other["answer"], other["boxes"])
-            case "left_right":
+            case ("left_right", "side"):
                 assert row["boxes"] == other["boxes"][::-1]
-                if row["evidence"]["gap"] > 0:
-                    assert other["answer"] == OPPOSITE[row["answer"]]
-            case "near_far":
+                assert not is_clear or other["answer"] == SWAPPED[row["answer"]]
+            case ("near_far", "nearer" | "farther"):
                 assert row["choices"] == other["choices"][::-1]
-                if prod(reading["ratio"] for reading in row["evidence"]["readings"]) > 1.001:
-                    same_form = is_nearer(row) == is_nearer(other)
-                    assert (row["answer"] == other["answer"]) == same_form
+                assert not is_apart or (row["answer"] == other["answer"]) == (row["form"] == other["form"])
+            case ("near_far", "front_yes_no"):
+                assert not is_apart or other["answer"] != row["answer"]
+
+
+TWO_OBJECTS = ("nearer", "farther", "front_yes_no", "side", "own_side", "turn")
+NEARER = ("nearer", "farther")
+
+
+@settings(max_examples=8, deadline=None)
+@given(photos, thing)
+def test_one_more_that_may_be_there_never_makes_an_unclear_phrase_clear(answers, drawn, rival):
+    plain = answers(drawn)
+    more = answers([[*things, rival | {"score": 0.25}] for things in drawn])
+    unclear = plain.filter(~pl.col("is_verified") & (pl.col("form") == "region"))
+    after = {
+        (row["image_id"], tuple(row["boxes"][0]), row["evidence"]["phrases"][0]["text"]): row["is_verified"]
+        for row in more.filter(pl.col("form") == "region").rows(named=True)
+    }
+    for row in unclear.rows(named=True):
+        assert not after.get((row["image_id"], tuple(row["boxes"][0]), row["evidence"]["phrases"][0]["text"]))

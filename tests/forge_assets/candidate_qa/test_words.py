@@ -21,19 +21,46 @@ def test_every_template_has_an_id_of_its_own_that_names_task_and_version():
     assert set(templates()["task"]) == set(TASKS)
 
 
-def test_every_template_is_used_and_filled(street_pairs):
-    assert set(street_pairs["template_id"]) == set(templates()["template_id"])
+@pytest.fixture(scope="module")
+def all_pairs(street_pairs, parking):
+    return pl.concat([street_pairs, parking])
+
+
+def test_every_template_is_used(all_pairs):
+    assert set(all_pairs["template_id"]) == set(templates()["template_id"])
+
+
+def test_every_task_has_at_least_20_questions_and_every_form_5():
+    assert (templates().group_by("task").len()["len"] >= 20).all()
+    assert (templates().group_by("task", "form").len()["len"] >= 5).all()
+
+
+def test_no_sentence_begins_with_a_slot_nor_asks_twice_in_the_same_words():
+    of_forms = templates().filter(pl.col("form") != "zero")  # asked in the words of `number`, so that it tells nothing
+    questions = of_forms["question"]
+    answers = templates().filter(pl.col("answer") != "{count}")["answer"]
+    assert questions.str.contains(r"^[A-Z]").all()
+    assert answers.str.contains(r"^[A-Z]").all()
+    assert answers.str.contains(r"\.$").all()
+    assert of_forms.select("task", "question").is_unique().all()
+
+
+def test_every_sentence_is_filled(all_pairs):
+    street_pairs = all_pairs
     assert street_pairs.schema == pl.Schema(CANDIDATE_QA)
     for text in ("question", "answer"):
         without_json = street_pairs[text].str.replace_all(r'\{"bbox_2d": [^{}]*\}', "")
         assert not without_json.str.contains(r"[{}]|  |\bNone\b|\bnull\b|^\s*$").any()
     assert street_pairs["question"].str.contains(r"[.?]$").all()
+    assert not street_pairs["question"].str.contains(r"\bthe the\b|\ba [aeiou]|\bexactly 1 \w+s\b").any()
 
 
 def test_choices_hold_the_answer_and_free_answers_have_none(street_pairs):
     choice = street_pairs.filter(pl.col("answer_kind") == "choice")
     assert choice.select(pl.col("choices").list.contains(pl.col("answer")).all()).item()
-    assert choice["choices"].list.n_unique().unique().to_list() == [2]
+    assert (choice["choices"].list.n_unique() == choice["choices"].list.len()).all()
+    yes_no = street_pairs.filter(pl.col("answer_kind") == "yes_no")
+    assert set(yes_no["answer"]) == {"Yes", "No"}
     assert street_pairs.filter(pl.col("answer_kind") != "choice")["choices"].null_count() == (
         street_pairs.height - choice.height
     )
@@ -54,7 +81,7 @@ def test_slots_are_filled_as_they_are_even_where_they_look_like_patterns():
 
 def test_the_slots_of_all_templates_are_known():
     sentences = " ".join(templates()["question"]) + " ".join(templates()["answer"].drop_nulls())
-    assert set(re.findall(r"\{(.*?)\}", sentences)) == set(slots())
+    assert set(re.findall(r"\{(.*?)\}", sentences)) == {slot for task in TASKS for slot in slots(task)}
 
 
 @pytest.mark.parametrize(

@@ -96,12 +96,13 @@ def _pair(key: ShardKey, photo: dict[str, Any], objects: list[dict[str, Any]], *
         [round(one[side] * 1000 / size) for side, size in zip(("x1", "y1", "x2", "y2"), (640, 480) * 2, strict=True)]
         for one in objects
     ]
-    evidence = {one.name: None for one in EVIDENCE.fields} | {"scores": [0.9] * len(objects)}
+    evidence = {one.name: None for one in EVIDENCE.fields} | {"scores": [0.9] * len(objects), "phrases": []}
     return _row(
         "candidate_qa",
         key,
         image_id=photo["image_id"],
         object_ids=ids,
+        categories=[one["category"] for one in objects],
         boxes=boxes,
         evidence=evidence,
         image_width=photo["width"],
@@ -126,6 +127,7 @@ def _pairs(key: ShardKey, number: int, photo: dict[str, Any], objects: list[dict
         choices=["the dog", "the chair"],
         answer_object_ids=[ids[number % 2]],
         template_id="near_far.nearer.v1",
+        form="nearer",
     )
     grounding = _pair(
         key,
@@ -138,6 +140,7 @@ def _pairs(key: ShardKey, number: int, photo: dict[str, Any], objects: list[dict
         answer_object_ids=ids[:1],
         category="dog",
         template_id="grounding.locate.v1",
+        form="one",
     )
     grounding["answer"] = f'[{{"bbox_2d": {grounding["boxes"][0]}, "label": "dog"}}]'
     counting = _pair(
@@ -152,6 +155,7 @@ def _pairs(key: ShardKey, number: int, photo: dict[str, Any], objects: list[dict
         answer_object_ids=ids[1:],
         category="chair",
         template_id="counting.how_many.v1",
+        form="number",
     )
     return [near_far, grounding, counting]
 

@@ -8,7 +8,7 @@ import pytest
 from forge_assets.gates.detections import KEYPOINTS
 from forge_assets.gates.factory import GATES
 from forge_assets.gates.gate import schema_difference
-from forge_assets.tables import SCHEMAS
+from forge_assets.tables import EVIDENCE, SCHEMAS
 from forge_resources.validation import suite_hash
 
 pytestmark = pytest.mark.slow
@@ -18,6 +18,8 @@ LABEL = {"label_id": "l", "category": "dog", "x1": 0.0, "y1": 0.0, "x2": 9.0, "y
 KEYPOINT = {"x": 1.0, "y": 1.0, "score": 0.5}
 READING = {"reading": "r", "mirrored": False, "kind": "metric", "q10": 1.0, "q50": 2.0, "q90": 3.0, "depth_model": "m"}
 BOX = [0, 0, 10, 10]
+PHRASE = {"object_id": "x", "kind": "class", "text": "the cat", "value": None, "matches": 1, "count_spread": None}
+EVIDENCE_OF = dict.fromkeys(field.name for field in EVIDENCE.fields) | {"scores": [0.9, 0.9]}
 
 SPOILED = {
     "raw_images": {
@@ -69,6 +71,8 @@ SPOILED = {
         "depth_quantiles_are_ordered": {"depth": [READING | {"q50": 4.0}]},
         "ground_depth_in_range": {"ground_depth": 0.0},
         "facing_in_range": {"facing": -1.1},
+        "color_known": {"color": "teal", "color_share": 0.9},
+        "color_has_its_share": {"color": "red"},
         "numbers_are_finite": {"height_depth": float("nan")},
     },
     "candidate_qa": {
@@ -83,10 +87,15 @@ SPOILED = {
         "level_fits_task": {"level": "perception"},
         "photo_is_as_known": {"license": "other"},
         "answer_objects_are_named": {"answer_object_ids": ["holiday/0000.jpg#d0"]},
-        "near_far_names_one": {"answer_object_ids": []},
+        "near_far_names_its_object": {"answer_object_ids": []},
+        "form_is_of_task": {"form": "every"},
+        "one_category_per_object": {"categories": ["dog"]},
+        "objects_are_of_their_categories": {"categories": ["dog", "cat"]},
+        "objects_named_unless_none_there": {"object_ids": [], "boxes": [], "categories": [], "answer_object_ids": []},
+        "phrases_are_said": {"evidence": EVIDENCE_OF | {"phrases": [PHRASE]}},
         "one_box_per_object": {"boxes": [BOX]},
         "boxes_in_range": {"boxes": [BOX, [10, 10, 5, 1001]]},
-        "objects_are_known": {"object_ids": ["holiday/0015.jpg#d0", "holiday/0015.jpg#d1", "#d8"], "boxes": [BOX] * 3},
+        "objects_are_known": {"object_ids": ["#d0", "#d1", "#d8"], "boxes": [BOX] * 3, "categories": ["dog"] * 3},
         "object_count_present": {"object_ids": None},
     },
 }  # fmt: skip
@@ -104,8 +113,8 @@ def test_a_good_shard_passes_even_when_it_is_empty(forge, key, make_rows, table,
 
 @pytest.mark.parametrize("table", SPOILED)
 def test_each_spoiled_row_breaks_the_rule_made_for_it_and_is_named(forge, key, make_rows, table):
-    rows = make_rows(key, 16)
-    per_photo = len(rows[table]) // 16
+    rows = make_rows(key, 24)
+    per_photo = len(rows[table]) // 24
     spoiled = {}
     for place, (rule, values) in enumerate(SPOILED[table].items()):
         row = rows[table][place * per_photo]

@@ -9,10 +9,9 @@ from typing import Any
 
 import polars as pl
 import pytest
-import yaml
 from PIL import Image
 
-import forge_assets.candidate_qa
+from forge_assets.candidate_qa.templates import templates
 from forge_assets.release.export import ExportError, export
 from forge_assets.release.formats import FORMATS
 from forge_assets.release.photos import export_photos
@@ -84,12 +83,9 @@ def test_internvl_groups_boxes_by_label_in_order(warehouse: Warehouse, tmp_path:
 
 
 def test_internvl_asks_none_of_our_templates_for_json(warehouse: Warehouse) -> None:
-    templates = Path(forge_assets.candidate_qa.__file__).with_name("templates.yaml")
-    sentences = [
-        sentence["question"].replace("{singular}", "traffic light").replace("{plural}", "traffic lights")
-        for form in yaml.safe_load(templates.read_text())["grounding"].values()
-        for sentence in form
-    ]
+    slots = {"phrase": "the traffic light", "singular": "traffic light", "plural": "traffic lights", "color": "red"}
+    asked = templates().filter(task="grounding").filter(pl.col("form").is_in(["one", "every", "every_colored"]))
+    sentences = [question.format(**slots) for question in asked["question"]]
     warehouse.add_table("asked", pl.DataFrame({"question": sentences}).with_columns(answer_kind=pl.lit("bbox")))
     warehouse.add_table("pairs", warehouse.query("FROM asked").with_columns(boxes=pl.lit([[1, 2, 3, 4]])))
     for text in warehouse.query(f"SELECT {FORMATS['internvl'].question} AS text FROM pairs")["text"]:

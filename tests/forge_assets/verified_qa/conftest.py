@@ -13,18 +13,24 @@ from forge_resources.config import VerificationConfig
 GOOD: dict[str, dict[str, Any]] = {
     "grounding": {"count_strict": 2, "count_loose": 2, "count_mirror": 2},
     "counting": {"count_strict": 2, "count_loose": 2, "count_mirror": 2},
-    "referring": {"same_category": 1},
+    "referring": {},
     "near_far": {
         "readings": [
             {"reading": "ground_contact", "ratio": 3.0, "mirror_ratio": 3.0, "separation": None},
             {"reading": "class_height", "ratio": 3.0, "mirror_ratio": 3.0, "separation": None},
         ]
     },
-    "left_right": {"same_category": 1, "gap": 0.3, "mirror_gap": 0.3, "center_gap": 0.5},
+    "left_right": {"gap": 0.3, "mirror_gap": 0.3, "center_gap": 0.5},
     "perspective": {
-        "same_category": 1, "gap": 0.3, "mirror_gap": 0.3, "facing": 0.9, "mirror_facing": 0.8, "facing_score": 0.9,
+        "gap": 0.3, "mirror_gap": 0.3, "facing": 0.9, "mirror_facing": 0.8, "facing_score": 0.9,
     },
 }  # fmt: skip
+
+MAIN_FORM = {
+    "grounding": "every", "referring": "region", "counting": "number",
+    "near_far": "nearer", "left_right": "side", "perspective": "own_side",
+}  # fmt: skip
+CLEAR = {"object_id": "#0", "kind": "class", "text": "the dog", "value": None, "matches": 1, "count_spread": None}
 
 
 @pytest.fixture(scope="session")
@@ -35,12 +41,12 @@ def make_pairs() -> Callable[..., pl.DataFrame]:
     def row(number: int, task: str, changes: dict[str, Any]) -> dict[str, Any]:
         evidence = dict.fromkeys(fields) | {
             "scores": [0.95, 0.95], "mirror_ious": [0.95, 0.95],
-            "occlusions": [0.0, 0.0], "class_conflicts": [0.0, 0.0],
+            "occlusions": [0.0, 0.0], "class_conflicts": [0.0, 0.0], "phrases": [CLEAR],
         }  # fmt: skip
         evidence |= GOOD[task] | {name: value for name, value in changes.items() if name in fields}
         made = dict.fromkeys(CANDIDATE_QA) | {
-            "qa_id": f"{number:024x}", "image_id": "hand/photo.jpg", "task": task, "evidence": evidence,
-            "object_ids": ["#0", "#1"], "boxes": [[0, 0, 500, 500], [500, 500, 1000, 1000]],
+            "qa_id": f"{number:024x}", "image_id": "hand/photo.jpg", "task": task, "form": MAIN_FORM[task],
+            "evidence": evidence, "object_ids": ["#0", "#1"], "boxes": [[0, 0, 500, 500], [500, 500, 1000, 1000]],
         }  # fmt: skip
         made |= {name: value for name, value in changes.items() if name not in fields}
         assert made.keys() == CANDIDATE_QA.keys()

@@ -4,7 +4,7 @@ import pytest
 
 from forge_assets.tables import TASKS
 
-RELATIONS = ("near_far", "left_right", "perspective")
+COUNTS = ("count_strict", "count_loose", "count_mirror")
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -46,13 +46,108 @@ def test_all_counts_must_be_one_number(judge, task, changes):
     assert judge(task, **changes) == ("count_stable", 1.0, 0.0)
 
 
-@pytest.mark.parametrize("task", ["referring", "left_right", "perspective"])
-def test_a_class_name_must_fit_one_object(judge, task):
-    assert judge(task, same_category=2) == ("unique_referent", 2.0, 1.0)
+def phrase(kind="class", value=None, matches=1, count_spread=None):
+    return {
+        "object_id": "#0", "kind": kind, "text": "the dog", "value": value,
+        "matches": matches, "count_spread": count_spread,
+    }  # fmt: skip
 
 
-def test_near_far_names_by_region_and_needs_no_unique_class(judge):
-    assert judge("near_far", same_category=5) is None
+@pytest.mark.parametrize("task", TASKS)
+def test_every_phrase_must_fit_one_object(judge, task):
+    assert judge(task, phrases=[phrase(matches=2)]) == ("unique_referent", 2.0, 1.0)
+    assert judge(task, phrases=[phrase(), phrase("color", 0.9, matches=3)]) == ("unique_referent", 3.0, 1.0)
+    assert judge(task, phrases=[phrase(matches=None)]) == ("unique_referent", None, 1.0)
+
+
+def test_objects_named_by_their_regions_need_no_unique_class(judge):
+    assert judge("near_far", same_category=5, phrases=[]) is None
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    ("kind", "needed", "below"),
+    [("color", 0.6, 0.57), ("ordinal", 0.03, 0.0285), ("size", 1.5, 1.425), ("side_of", 0.02, 0.019)],
+)
+def test_every_phrase_must_tell_its_object_clearly_from_the_next(judge, task, kind, needed, below):
+    assert judge(task, phrases=[phrase(), phrase(kind, needed)]) is None
+    assert judge(task, phrases=[phrase(), phrase(kind, below)]) == ("phrase_margin", pytest.approx(0.95), 1.0)
+    assert judge(task, phrases=[phrase(kind)]) == ("phrase_margin", 0.0, 1.0)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_phrase_that_counts_off_its_class_needs_a_complete_one(judge, task):
+    assert judge(task, phrases=[phrase("ordinal", 0.5, count_spread=0)]) is None
+    assert judge(task, phrases=[phrase("ordinal", 0.5, count_spread=1)]) == ("count_stable", 1.0, 0.0)
+
+
+# --- forms with rules of their own
+
+
+def test_an_honest_zero_names_no_object_and_is_counted_none_everywhere(judge):
+    nothing = {
+        "form": "zero", "object_ids": [], "boxes": [], "categories": [], "phrases": [],
+        "scores": [], "mirror_ious": [], "occlusions": [], "class_conflicts": [],
+        **dict.fromkeys(("count_strict", "count_loose", "count_mirror"), 0),
+    }  # fmt: skip
+    assert judge("counting", **nothing) is None
+    assert judge("counting", **nothing | {"count_loose": 1}) == ("count_stable", 1.0, 0.0)
+
+
+@pytest.mark.parametrize("form", ["one", "which_box", "box_yes_no"])
+def test_one_object_of_a_class_needs_no_complete_class(judge, form):
+    assert judge("grounding", form=form, count_strict=None, count_loose=7) is None
+
+
+@pytest.mark.parametrize("name", ["gap", "mirror_gap"])
+def test_objects_counted_in_a_half_must_lie_clear_of_the_middle(judge, name):
+    clear = {"form": "half", "gap": 0.1, "mirror_gap": 0.1}
+    assert judge("counting", **clear) is None
+    rule = {"gap": "horizontal_gap", "mirror_gap": "mirror_gap"}[name]
+    assert judge("counting", **clear | {name: 0.019}) == (rule, 0.019, 0.02)
+    assert judge("counting", **clear | {name: None}) == (rule, None, 0.02)
+
+
+def in_pair(number, *readings):
+    return [one | {"pair": number} for one in readings]
+
+
+def test_every_pair_that_an_answer_rests_on_needs_its_own_readings(judge):
+    three = {
+        "object_ids": ["#0", "#1", "#2"], "boxes": [[0, 0, 500, 500]] * 3,
+        "scores": [0.9] * 3, "mirror_ious": [0.9] * 3, "occlusions": [0.0] * 3, "class_conflicts": [0.0] * 3,
+    }  # fmt: skip
+    for form in ("nearest_of", "farthest_of", "order"):
+        both = in_pair(0, GROUND, HEIGHT) + in_pair(1, GROUND, HEIGHT)
+        assert judge("near_far", form=form, readings=both, **three) is None
+        weak = in_pair(0, GROUND, HEIGHT) + in_pair(1, GROUND, reading("class_height", 1.2))
+        assert judge("near_far", form=form, readings=weak, **three) == (
+            "depth_readings", pytest.approx(1.2 / 1.5), 1.0,
+        )  # fmt: skip
+        assert judge("near_far", form=form, readings=in_pair(0, GROUND, HEIGHT), **three) == (
+            "depth_readings", None, 1.0,
+        )  # fmt: skip
+
+
+def test_objects_compared_by_number_are_counted_without_the_one_that_they_are_compared_with(judge):
+    compared = {"form": "nearer_than", "readings": [GROUND, HEIGHT], **dict.fromkeys(COUNTS, 1)}
+    assert judge("counting", **compared) is None
+    assert judge("counting", **compared | {"count_mirror": 2}) == ("count_stable", 1.0, 0.0)
+    assert judge("counting", **compared | {"readings": []}) == ("readings_contradict", None, 1.0)
+    assert judge("counting", **compared | {"occlusions": [0.5, 0.0]}) == ("occlusion", 0.5, 0.4)
+
+
+def test_in_front_and_behind_rest_on_depth_on_a_frontal_turn_and_on_one_line(judge):
+    ahead = {
+        "form": "front_or_behind", "readings": [GROUND, HEIGHT], "gap": None, "mirror_gap": None,
+        "center_gap": 0.15, "facing": -0.8, "mirror_facing": -0.9,
+    }  # fmt: skip
+    assert judge("perspective", **ahead) is None
+    assert judge("perspective", **ahead | {"center_gap": 0.16}) == ("front_offset", 0.16, 0.15)
+    assert judge("perspective", **ahead | {"facing": -0.79}) == ("frontal", 0.79, 0.8)
+    assert judge("perspective", **ahead | {"readings": [GROUND]}) == ("depth_readings", None, 1.0)
+    against = [GROUND, HEIGHT, reading("net", 0.9)]
+    assert judge("perspective", **ahead | {"readings": against}) == ("readings_contradict", 0.9, 1.0)
 
 
 def test_objects_of_near_far_may_not_hide_behind_another(judge):
@@ -217,9 +312,7 @@ def test_no_readings_are_no_evidence(judge):
         ("grounding", "count_strict", "count_stable"),
         ("counting", "count_loose", "count_stable"),
         ("counting", "count_mirror", "count_stable"),
-        ("referring", "same_category", "unique_referent"),
-        ("left_right", "same_category", "unique_referent"),
-        ("perspective", "same_category", "unique_referent"),
+        *((task, "phrases", "unique_referent") for task in TASKS),
         ("near_far", "occlusions", "occlusion"),
         ("left_right", "gap", "horizontal_gap"),
         ("perspective", "mirror_gap", "mirror_gap"),

@@ -9,6 +9,7 @@ from forge_assets.tables import CANDIDATE_QA, REJECTED_QA, TASKS, VERIFIED_QA
 from forge_assets.verified_qa.verify import verify
 from forge_resources.config import VerificationConfig
 
+PHRASE = {"object_id": "#0", "kind": "class", "text": "the dog", "value": None, "matches": 1, "count_spread": None}
 THRESHOLDS = VerificationConfig()
 share = st.none() | st.floats(0, 1)
 pair = st.tuples(
@@ -19,7 +20,6 @@ pair = st.tuples(
             "scores": st.lists(share, min_size=2, max_size=2),
             "mirror_ious": st.none() | st.lists(share, max_size=2),
             "count_loose": st.none() | st.integers(0, 4),
-            "same_category": st.none() | st.integers(0, 3),
             "gap": st.none() | st.floats(-1, 1),
             "facing": st.none() | st.floats(-1, 1),
             "image_id": st.sampled_from(["hand/a.jpg", "hand/b.jpg"]),
@@ -52,8 +52,8 @@ def test_no_candidates_give_two_empty_tables(make_pairs):
 
 
 def test_the_first_broken_rule_is_reported(judge):
-    assert judge("left_right", scores=[0.4, 0.9], gap=-1.0, same_category=3) == ("object_score", 0.4, 0.5)
-    assert judge("left_right", gap=-1.0, same_category=3) == ("unique_referent", 3.0, 1.0)
+    assert judge("left_right", scores=[0.4, 0.9], gap=-1.0, phrases=[]) == ("object_score", 0.4, 0.5)
+    assert judge("left_right", gap=-1.0, phrases=[PHRASE | {"matches": 3}]) == ("unique_referent", 3.0, 1.0)
     assert judge("left_right", gap=-1.0, mirror_gap=-1.0) == ("horizontal_gap", -1.0, 0.02)
     assert judge("near_far", scores=[None, 0.9], occlusions=[0.9, 0.9]) == ("object_score", None, 0.5)
 

@@ -1,0 +1,83 @@
+"""Honest zeros: classes that one would expect beside those of a photo, and that are not there."""
+
+from functools import cache
+from importlib import resources
+
+import polars as pl
+
+from forge_assets.candidate_qa.evidence import LISTS
+from forge_assets.candidate_qa.identity import blake3, seeded
+from forge_assets.candidate_qa.names import category_names
+from forge_assets.tables import CANDIDATE_QA, PHRASE
+
+TASK = "counting"
+MAX_ZEROS = 2
+"""Of one photo."""
+_NOT_ASKED = (
+    "person", "chair", "sink", "traffic light", "umbrella", "frisbee", "kite", "potted plant", "bench",
+    "car", "boat", "laptop",
+)  # fmt: skip
+"""Too small, too often far away, too common or too vague in outline for a detector's silence to mean that none is there."""
+
+
+@cache
+def plausible_classes() -> pl.DataFrame:
+    """Classes of COCO by the setting in which they are common: category, setting, lookalikes.
+
+    A detector may take one of the `lookalikes` for the other. Read from `plausible_classes.csv` beside this module,
+    which a person may edit.
+    """
+    text = resources.files("forge_assets.candidate_qa").joinpath("plausible_classes.csv").read_text()
+    return pl.read_csv(text.encode(), schema=dict.fromkeys(("category", "setting", "lookalikes"), pl.String))
+
+
+def zeros(scenes: pl.LazyFrame, entities: pl.LazyFrame, min_score: float) -> pl.LazyFrame:
+    """Drafts that ask for a class of which a photo shows none, at most `MAX_ZEROS` a photo.
+
+    The class shares a setting with one that is surely there. Neither it nor one of its lookalikes was found, not even
+    at the detector's floor. Photos that people labelled are left out: that a class has no label need not mean that
+    the labellers looked for it.
+
+    Args:
+        scenes: rows of `SCENES`.
+        entities: as `entities.entities` gives them.
+        min_score: from which a class is surely there.
+    """
+    known = plausible_classes().lazy()
+    groups = known.select("category", "lookalikes").unique()
+    seen = scenes.select("image_id", "category").unique().join(groups, on="category").select("image_id", "lookalikes")
+    asked = known.filter(~pl.col("category").is_in(_NOT_ASKED))
+    names = category_names(plausible_classes()["category"]).lazy()
+    empty = {name: pl.lit([], dtype=CANDIDATE_QA[name]) for name in ("object_ids", "boxes", "categories")}
+    lists = {
+        name: pl.lit([], dtype=pl.List(PHRASE) if name == "e_phrases" else pl.List(pl.Float64))
+        for name in LISTS
+        if name not in empty and name != "e_truncated"
+    }
+    return (
+        entities.filter(~pl.col("is_labeled") & (pl.col("sure_score") >= min_score))
+        .join(known, on="category")
+        .group_by("image_id", "setting")
+        .agg(pl.first("image_sha256"), e_models=pl.col("detector").drop_nulls().unique().sort())
+        .join(asked, on="setting")
+        .join(seen, on=["image_id", "lookalikes"], how="anti")
+        .drop("setting", "lookalikes")
+        .group_by("image_id", "category")
+        .agg(pl.first("image_sha256"), e_models=pl.col("e_models").explode(empty_as_null=False).unique().sort())
+        .with_columns(drawn=blake3("image_sha256", pl.lit("zero"), "category"))
+        .filter(pl.struct("drawn", "category").rank("ordinal").over("image_id") <= MAX_ZEROS)
+        .drop("drawn")
+        .join(names, on="category")
+        .with_columns(
+            form=pl.lit("zero"),
+            variant="category",
+            count=pl.lit(0, dtype=pl.Int32),
+            answer_kind=pl.lit("integer"),
+            answer_object_ids=empty["object_ids"],
+            e_truncated=pl.lit([], dtype=pl.List(pl.Boolean)),
+            **{f"e_count_{count}": pl.lit(0, dtype=pl.Int32) for count in ("strict", "loose", "mirror")},
+            **empty,
+            **lists,
+        )
+        .pipe(seeded, TASK)
+    )

@@ -1,0 +1,113 @@
+"""Which of two objects the depth readings put nearer, and what each of them says."""
+
+import polars as pl
+
+from forge_assets.scenes.geometry import CLASS_HEIGHT, GROUND_CONTACT
+
+
+def depth_readings(entities: pl.LazyFrame) -> pl.LazyFrame:
+    """All depth readings of each object in one long table, those of networks and those of geometry.
+
+    Returns:
+        object_id, reading, depth, mirror_depth, near (q10) and far (q90) quantiles (null for geometry),
+        depth_model; depths in the reading's own unit, larger is farther.
+    """
+    networks = (
+        entities.select("object_id", "depth")
+        .explode("depth", empty_as_null=False)
+        .unnest("depth")
+        .group_by("object_id", "reading")
+        .agg(
+            depth=pl.col("q50").filter(~pl.col("mirrored")).first(),
+            mirror_depth=pl.col("q50").filter("mirrored").first(),
+            near=pl.col("q10").filter(~pl.col("mirrored")).first(),
+            far=pl.col("q90").filter(~pl.col("mirrored")).first(),
+            depth_model=pl.first("depth_model"),
+        )
+    )
+    geometry = [
+        entities.select(
+            "object_id",
+            pl.lit(reading).alias("reading"),
+            pl.col(column).alias("depth"),
+            pl.col(f"mirror_{column}").alias("mirror_depth"),
+            pl.lit(None, dtype=pl.Float64).alias("near"),
+            pl.lit(None, dtype=pl.Float64).alias("far"),
+            pl.lit(None, dtype=pl.String).alias("depth_model"),
+        )
+        for reading, column in ((GROUND_CONTACT, "ground_depth"), (CLASS_HEIGHT, "height_depth"))
+    ]
+    return pl.concat([networks, *geometry]).filter(pl.col("depth").is_not_null())
+
+
+def depth_pairs(entities: pl.LazyFrame) -> pl.LazyFrame:
+    """Every pair of objects of a photo that at least one reading sets apart, once.
+
+    The one proposed as nearer is that which the readings' depth ratios favour on the whole (the mean of their
+    logarithms); whether they agree is for verification to say.
+
+    Args:
+        entities: as `entities.entities` gives them.
+
+    Returns:
+        image_id, near_id, far_id, `readings` (as in the evidence, those of pair 0: farther over nearer) and `models`.
+    """
+    objects = entities.select("image_id", "object_id")
+    readings = depth_readings(entities)
+
+    def of(side: str) -> pl.LazyFrame:
+        return readings.select(pl.all().name.suffix(side)).rename({f"reading{side}": "reading"})
+
+    pair = ("image_id", "object_id_a", "object_id_b")
+    pairs = (
+        objects.rename({"object_id": "object_id_a"})
+        .join(objects.rename({"object_id": "object_id_b"}), on="image_id")
+        .filter(pl.col("object_id_a") < pl.col("object_id_b"))
+    )
+    nearer_is_a = (pl.col("depth_b") / pl.col("depth_a")).log().mean().over("object_id_a", "object_id_b") > 0
+
+    def farther_over_nearer(depth: str) -> pl.Expr:
+        b_over_a = pl.col(f"{depth}_b") / pl.col(f"{depth}_a")
+        return pl.when("nearer_is_a").then(b_over_a).otherwise(1 / b_over_a)
+
+    separation = (
+        pl.when("nearer_is_a").then(pl.col("near_b") / pl.col("far_a")).otherwise(pl.col("near_a") / pl.col("far_b"))
+    )
+    reading = pl.struct(
+        "reading",
+        ratio=farther_over_nearer("depth"),
+        mirror_ratio=farther_over_nearer("mirror_depth"),
+        separation=separation,
+        pair=pl.lit(0, dtype=pl.Int32),
+    )
+    return (
+        pairs.join(of("_a"), on="object_id_a")
+        .join(of("_b"), on=["object_id_b", "reading"])
+        .with_columns(nearer_is_a=nearer_is_a)
+        .with_columns(one_reading=reading)
+        .group_by(*pair)
+        .agg(
+            pl.first("nearer_is_a"),
+            readings=pl.col("one_reading").sort_by("reading"),
+            models=pl.col("depth_model_a").drop_nulls().unique().sort(),
+        )
+        .select(
+            "image_id",
+            near_id=pl.when("nearer_is_a").then("object_id_a").otherwise("object_id_b"),
+            far_id=pl.when("nearer_is_a").then("object_id_b").otherwise("object_id_a"),
+            readings="readings",
+            models="models",
+        )
+    )
+
+
+def numbered_readings(pairs: pl.LazyFrame) -> pl.LazyFrame:
+    """One row a reading, which says of which pair it is, with its name as `reading`.
+
+    Args:
+        pairs: `readings` as `depth_pairs` gives them and `pair`, the number of the pair within its question.
+    """
+    return pairs.explode("readings").with_columns(
+        reading=pl.col("readings").struct.field("reading"),
+        readings=pl.col("readings").struct.with_fields(pl.col("pair").cast(pl.Int32)),
+    )
