@@ -17,7 +17,7 @@ _NOT_ASKED = (
     "person", "chair", "sink", "traffic light", "umbrella", "frisbee", "kite", "potted plant", "bench",
     "car", "boat", "laptop",
 )  # fmt: skip
-"""Too small, too often far away, too common or too vague in outline for a detector's silence to mean that none is there."""
+"""Too small or too vague in outline, or too often far away, for a detector to miss none of them."""
 
 
 @cache

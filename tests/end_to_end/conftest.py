@@ -1,7 +1,6 @@
 """Small projects on real photos with the embedded models (a folder of photos, a forge.yaml, an instance); servers."""
 
 import io
-import itertools
 import shutil
 import time
 from collections import Counter
@@ -24,12 +23,10 @@ from forge_assets.runs import STAGES, RunOutcome, make_partitions
 from forge_resources.config import ForgeConfig, load_config
 from forge_resources.dagster_resources import ForgeResource
 from forge_resources.lake import Lake
-from forge_resources.s3 import S3Config, S3Uri, client
 from forge_resources.shards import ShardKey
 
 PHOTO_FOLDERS = {"ultralytics": "assets", "skimage": "data", "sklearn": "datasets/images"}
 """Found without importing ultralytics, which replaces functions of Pillow and OpenCV for the whole process."""
-_BUCKETS = itertools.count()
 
 
 def packaged_photo(name: str) -> Path:
@@ -240,37 +237,3 @@ def start_site() -> Iterator[Callable[[], Site]]:
     for server in running:
         server.shutdown()
         server.server_close()
-
-
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[str]:
-    """The address of an S3 server that knows what AWS knows."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def s3_config(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> S3Config:
-    """How the server is reached, with credentials in the environment."""
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "some-key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "some-secret")
-    return S3Config(endpoint_url=s3_server, path_style=True, max_attempts=2)
-
-
-@pytest.fixture
-def s3_bucket(s3_config: S3Config) -> S3Uri:
-    """An empty bucket."""
-    bucket = S3Uri(f"forge-{next(_BUCKETS)}")
-    client(s3_config).create_bucket(Bucket=bucket.bucket)
-    return bucket
