@@ -9,7 +9,6 @@ from pathlib import Path
 import boto3
 import numpy as np
 import pytest
-from moto.server import ThreadedMotoServer
 from PIL import ExifTags, Image
 
 from forge_resources.config import OpenImagesConfig
@@ -471,12 +470,8 @@ def test_a_bad_relationship_is_told(published):
 
 
 @pytest.fixture(scope="module")
-def openimages_s3():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield S3Config(endpoint_url=f"http://{host}:{port}", region="us-east-1", path_style=True)
-    server.stop()
+def openimages_s3(s3_server):
+    return S3Config(endpoint_url=s3_server, region="us-east-1", path_style=True)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from pathlib import Path
 import boto3
 import polars as pl
 import pytest
-from moto.server import ThreadedMotoServer
 
 from forge_resources.config import PixMoConfig
 from forge_resources.images import UnusablePhoto
@@ -398,12 +397,8 @@ def test_another_setting_makes_another_index(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def pixmo_s3():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield S3Config(endpoint_url=f"http://{host}:{port}", region="us-east-1", path_style=True)
-    server.stop()
+def pixmo_s3(s3_server):
+    return S3Config(endpoint_url=s3_server, region="us-east-1", path_style=True)
 
 
 @pytest.fixture
