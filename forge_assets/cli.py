@@ -5,13 +5,16 @@ Heavy modules are imported by the commands that need them, so `forge --help` ans
 
 import os
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from forge_assets.audits import commands as audits
+from forge_assets.calibration import command as calibration
+from forge_assets.command_line import ConfigFile, clear_errors, config_file
+from forge_assets.release import export_commands, gallery_command, release_commands
 
 app = typer.Typer(
     help="Turn photos into spatial question-answer pairs that can be trusted.",
@@ -19,11 +22,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,
 )
-
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", "-c", help="Configuration; by default FORGE_CONFIG, else `forge.yaml`.")
-]
-Where = Annotated[str | None, typer.Option(help="SQL condition over the columns of verified_qa.")]
 
 
 class Stage(StrEnum):
@@ -37,41 +35,6 @@ class Stage(StrEnum):
     verified_qa = "verified_qa"
 
 
-class Layout(StrEnum):
-    """How an audit is printed."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
-    markdown = "markdown"
-
-
-class TrainingFormatName(StrEnum):
-    """What trainers read."""
-
-    qwen3_vl = "qwen3_vl"
-    internvl = "internvl"
-    llava = "llava"
-
-
-@contextmanager
-def _clear_errors() -> Generator[None]:
-    """Turn errors that a user can mend into one line and exit code 1."""
-    from forge_resources.errors import ForgeError
-
-    try:
-        yield
-    except ForgeError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
-
-
-def _config_file(config: Path | None) -> Path:
-    from forge_resources.config import config_path
-
-    return (config or config_path()).absolute()
-
-
 @app.command(epilog="Example: `forge demo --folder /tmp/forge-demo`")
 def demo(
     folder: Annotated[Path, typer.Option(help="Where photos, lake, exports and pages are written.")] = Path(
@@ -79,7 +42,7 @@ def demo(
     ),
 ) -> None:
     """Run all stages with real models on photos that installed packages carry; ends with exports and a page."""
-    with _clear_errors():
+    with clear_errors():
         from forge_assets.demo import run_demo
 
         if not run_demo(folder.absolute()):
@@ -97,7 +60,7 @@ def init(
     shard_size: Annotated[int, typer.Option(help="Photos in a shard.", min=1)] = 2_000,
 ) -> None:
     """Write a configuration for a folder of photos; docs/sources.md has those of Objects365, OpenImages and PixMo."""
-    with _clear_errors():
+    with clear_errors():
         from forge_resources.config import ConfigError, ImageFolderConfig, write_config
         from forge_resources.s3 import SCHEME
         from forge_resources.shards import ShardKey
@@ -126,7 +89,7 @@ def run(
 
     A shard or a stage that is named is made whether or not it is there.
     """
-    with _clear_errors():
+    with clear_errors():
         from forge_assets import terminal
         from forge_assets.automation import add_partitions, plan_shards
         from forge_assets.runs import STAGES, chosen_shards, make_balance, make_partitions, unfinished
@@ -137,7 +100,7 @@ def run(
         from forge_resources.sources import SourceError
         from forge_resources.sources.shard_plan import ShardPlan
 
-        path = _config_file(config)
+        path = config_file(config)
         settings = load_config(path)
         planned = chosen_shards(plan_shards(settings, source), shard)
         if not planned:
@@ -166,7 +129,7 @@ def gate(
     shard: Annotated[list[str] | None, typer.Option(help="Only these shards.")] = None,
 ) -> None:
     """Judge partitions again, without making them again: after a threshold in the configuration has changed."""
-    with _clear_errors():
+    with clear_errors():
         from forge_assets import terminal
         from forge_assets.runs import chosen_shards, judge_partitions
         from forge_resources.config import load_config
@@ -174,7 +137,7 @@ def gate(
         from forge_resources.instance import open_instance
         from forge_resources.lake import Lake
 
-        path = _config_file(config)
+        path = config_file(config)
         settings = load_config(path)
         sources = {name for name in source or settings.sources if settings.source(name)}
         made = [key for key in Lake(settings.lake, settings.s3).keys(table.value) if key.source in sources]
@@ -187,79 +150,8 @@ def gate(
             raise typer.Exit(1)
 
 
-@app.command(epilog="Examples: `forge audit`; `forge audit drop_reasons`; `forge audit task_balance --layout json`")
-def audit(
-    name: Annotated[list[str] | None, typer.Argument(help="Audits to run; default, all.")] = None,
-    config: ConfigFile = None,
-    layout: Annotated[Layout, typer.Option(help="How to print.")] = Layout.table,
-) -> None:
-    """Ask the lake the questions in forge_assets/audits/*.sql: task balance, yield, drop reasons and more."""
-    with _clear_errors():
-        from forge_assets.audits.runner import audit_names, audit_question, run_audit
-        from forge_assets.audits.text import as_text
-        from forge_assets.tables import SCHEMAS
-        from forge_resources.config import load_config
-        from forge_resources.lake import Lake
-        from forge_resources.warehouse import Warehouse
-
-        settings = load_config(_config_file(config))
-        with Warehouse(Lake(settings.lake, settings.s3), SCHEMAS) as warehouse:
-            for chosen in name or audit_names():
-                rows = run_audit(warehouse, chosen, settings.quotas)
-                if layout is Layout.table:
-                    from forge_assets import terminal
-
-                    terminal.console.print(terminal.table_of(rows, f"{chosen}: {audit_question(chosen)}"))
-                else:
-                    typer.echo(as_text(rows, layout.value))
-
-
-@app.command(
-    epilog="Examples: `forge export --format qwen3_vl --output train.jsonl`; "
-    "`forge export --format llava --output near.jsonl --where \"task = 'near_far' AND score > 0.2\"`"
-)
-def export(
-    format: Annotated[TrainingFormatName, typer.Option(help="What the trainer reads.")],  # noqa: A002
-    output: Annotated[Path, typer.Option(help="JSONL file to write.")],
-    config: ConfigFile = None,
-    where: Where = None,
-    split: Annotated[str | None, typer.Option(help="train or val; default, both.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Also write the photos, upright, below this folder.")] = None,
-) -> None:
-    """Write verified pairs as JSONL for a trainer."""
-    with _clear_errors():
-        from forge_assets.release.export import export as export_pairs
-        from forge_assets.release.photos import export_photos
-        from forge_assets.tables import SCHEMAS
-        from forge_resources.config import load_config
-        from forge_resources.lake import Lake
-        from forge_resources.warehouse import Warehouse
-
-        settings = load_config(_config_file(config))
-        lake = Lake(settings.lake, settings.s3)
-        with Warehouse(lake, SCHEMAS) as warehouse:
-            result = export_pairs(warehouse, format.value, output, where=where, split=split)
-            typer.echo(f"{result.rows} pairs in {result.path}")
-            if images is not None:
-                typer.echo(f"{export_photos(warehouse, lake, images, where=where, split=split)} photos in {images}")
-
-
-@app.command(epilog="Example: `forge gallery --output gallery`")
-def gallery(
-    output: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("gallery"), config: ConfigFile = None
-) -> None:
-    """Write an HTML page of pairs with their boxes on the photos; it opens from disk."""
-    with _clear_errors():
-        from forge_assets.release.gallery import write_gallery
-        from forge_assets.tables import SCHEMAS
-        from forge_resources.config import load_config
-        from forge_resources.lake import Lake
-        from forge_resources.warehouse import Warehouse
-
-        settings = load_config(_config_file(config))
-        lake = Lake(settings.lake, settings.s3)
-        with Warehouse(lake, SCHEMAS) as warehouse:
-            typer.echo(write_gallery(warehouse, lake, output, quotas=settings.quotas))
+for group in (audits, export_commands, release_commands, gallery_command, calibration):
+    app.add_typer(group.app)
 
 
 @app.command(epilog="Example: `forge ui --port 3001`")
@@ -269,11 +161,11 @@ def ui(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Open the Dagster UI with its daemon: materialise, backfill, sensors and schedules."""
-    with _clear_errors():
+    with clear_errors():
         from forge_resources.config import ENVIRONMENT_VARIABLE, load_config
         from forge_resources.instance import HOME_VARIABLE, dagster_home
 
-        path = _config_file(config)
+        path = config_file(config)
         load_config(path)
         environment = os.environ | {ENVIRONMENT_VARIABLE: str(path), HOME_VARIABLE: str(dagster_home(path))}
         arguments = ["-m", "dagster", "dev", "-m", "forge_assets.definitions", "--host", host, "--port", str(port)]
@@ -283,59 +175,23 @@ def ui(
 @app.command(epilog="Example: `forge doctor`")
 def doctor(config: ConfigFile = None) -> None:
     """Say what is installed, which weights are reachable, and what would be used."""
-    with _clear_errors():
+    with clear_errors():
         from forge_assets.doctor import examine
 
-        if not examine(_config_file(config)):
+        if not examine(config_file(config)):
             raise typer.Exit(1)
-
-
-@app.command(
-    epilog="Examples: `forge calibrate --boxes photos_with_labels`; "
-    "`forge calibrate --rgbd photos_with_depth --boxes photos_with_labels --output calibration`"
-)
-def calibrate(
-    config: ConfigFile = None,
-    rgbd: Annotated[
-        Path | None, typer.Option(help="Photos with `index.json` and NAME_gt.npz of measured depth.", file_okay=False)
-    ] = None,
-    boxes: Annotated[
-        Path | None, typer.Option(help="Folder with images/ and labels/ (YOLO text files).", file_okay=False)
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Folder for all tables, all pairs and a picture a task.", file_okay=False)
-    ] = None,
-) -> None:
-    """Measure how true verified pairs are on photos with known truth, beside simpler rules and other thresholds."""
-    with _clear_errors():
-        from forge_assets import terminal
-        from forge_assets.calibration.calibrate import calibrate as measure
-        from forge_assets.calibration.report import printed_tables
-        from forge_resources.config import ConfigError, load_config
-
-        if rgbd is None and boxes is None:
-            raise ConfigError("name photos with known truth: --rgbd DIR, --boxes DIR, or both")
-        settings = load_config(_config_file(config))
-        with terminal.photo_progress() as hear:
-            measured = measure(settings, rgbd, boxes, hear)
-        for title, rows in printed_tables(measured):
-            terminal.console.print(terminal.table_of(rows, title))
-        typer.echo(f"{measured.photos} photos; models: {', '.join(measured.models)}")
-        if output is not None:
-            measured.write(output, settings)
-            typer.echo(f"all tables, pairs and pictures: {output}")
 
 
 @app.command(epilog="Example: `forge reconcile`")
 def reconcile(config: ConfigFile = None) -> None:
     """Rebuild the Dagster instance's partition keys from the lake, and clear what killed runs left in it."""
-    with _clear_errors():
+    with clear_errors():
         from forge_assets.automation import reconcile as rebuild_keys
         from forge_resources.config import load_config
         from forge_resources.instance import open_instance
         from forge_resources.lake import Lake
 
-        path = _config_file(config)
+        path = config_file(config)
         with open_instance(path) as instance:
             settings = load_config(path)
             added = rebuild_keys(instance, settings)
@@ -351,11 +207,11 @@ def links(
     forget: Annotated[bool, typer.Option("--forget", help="Forget dead links, so that they are asked again.")] = False,
 ) -> None:
     """Count the web addresses that are remembered, by outcome, so that no run asks for them again."""
-    with _clear_errors():
+    with clear_errors():
         from forge_resources.config import PixMoConfig, load_config
         from forge_resources.sources.pixmo import remembered_links
 
-        settings = load_config(_config_file(config))
+        settings = load_config(config_file(config))
         for name in source or sorted(settings.sources):
             of_source = settings.source(name)
             if not isinstance(of_source, PixMoConfig):

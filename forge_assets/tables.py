@@ -246,6 +246,7 @@ CANDIDATE_QA: Final[Schema] = {
     "level": Level,
     "question": pl.String(),
     "answer": pl.String(),
+    "short_answer": pl.String(),  # the same without a sentence around it: a number, an option, a phrase, JSON of boxes
     "answer_kind": AnswerKind,
     "choices": pl.List(pl.String()),
     "category": pl.String(),

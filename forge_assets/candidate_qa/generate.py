@@ -132,11 +132,13 @@ def _finished(task: str, form: str, drafts: pl.LazyFrame, images: pl.LazyFrame) 
         .alias(field.name)
         for field in EVIDENCE.fields
     )
-    answer = filled("answer_template", slots(task, form, "answer"))
+    sentence = filled("answer_template", slots(task, form, "answer"))
+    answer = pl.coalesce("answer", sentence) if "answer" in present else sentence
     return (
         worded.with_columns(
             question=filled("question", slots(task, form, "question")),
-            answer=pl.coalesce("answer", answer) if "answer" in present else answer,
+            answer=answer,
+            short_answer=answer,
             choices=(pl.col("choices") if "choices" in present else pl.lit(None)).cast(CANDIDATE_QA["choices"]),
             evidence=evidence,
             level=pl.lit("perception" if task in PERCEPTION else "relation"),

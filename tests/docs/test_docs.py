@@ -24,9 +24,11 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
+from forge_assets.audits.commands import Layout
 from forge_assets.candidate_qa.templates import templates
-from forge_assets.cli import Layout, Stage, TrainingFormatName, app
+from forge_assets.cli import Stage, app
 from forge_assets.raw_images.shard_duplicates import SAME_BYTES, SAME_PICTURE
+from forge_assets.release.export_commands import TrainingFormatName
 from forge_assets.tables import TASKS
 from forge_assets.verified_qa.rules import rules
 from forge_resources.config import ForgeConfig, VerificationConfig
