@@ -6,11 +6,14 @@ from forge_assets.audits.asset import task_balance
 from forge_assets.automation import new_photos, nightly, photos_to_pairs
 from forge_assets.candidate_qa.asset import candidate_qa
 from forge_assets.depth_maps.asset import depth_maps
+from forge_assets.descriptions.asset import descriptions
 from forge_assets.detections.asset import detections
 from forge_assets.gates.factory import GATES, gate_check
+from forge_assets.judgements.asset import judgements
 from forge_assets.raw_images.asset import raw_images
 from forge_assets.release.balance_asset import balance_plan_asset, guessability
 from forge_assets.release.duplicates import duplicates
+from forge_assets.release.release_asset import release
 from forge_assets.scenes.asset import scenes
 from forge_assets.verified_qa.asset import verification
 from forge_resources.dagster_resources import ForgeResource
@@ -20,11 +23,14 @@ ASSETS = (
     detections,
     depth_maps,
     scenes,
+    descriptions,
     candidate_qa,
     verification,
+    judgements,
     duplicates,
     guessability,
     balance_plan_asset,
+    release,
     task_balance,
 )
 

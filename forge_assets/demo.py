@@ -6,9 +6,10 @@ from pathlib import Path
 from forge_assets import terminal
 from forge_assets.audits.runner import run_audit
 from forge_assets.automation import add_partitions, plan_shards
-from forge_assets.release.export import export
+from forge_assets.release.export import ExportOptions, write_export
 from forge_assets.release.formats import FORMATS
 from forge_assets.release.gallery import write_gallery
+from forge_assets.release.selection import Selection, select_pairs
 from forge_assets.runs import make_balance, make_partitions
 from forge_assets.tables import SCHEMAS
 from forge_resources.config import ForgeConfig, ImageFolderConfig, load_config, write_config
@@ -66,11 +67,17 @@ def show_results(folder: Path, config: ForgeConfig) -> None:
     """Exports, the page and the task balance of the demo's lake."""
     lake = Lake(config.lake, config.s3)
     with Warehouse(lake, SCHEMAS) as warehouse:
-        exported = [export(warehouse, name, folder / "export" / f"{name}.jsonl") for name in FORMATS]
+        selected = select_pairs(warehouse, lake, Selection(allow_missing=True))
+        outputs = {
+            name: folder / "export" / (f"{name}.jsonl" if wanted.layout == "lines" else name)
+            for name, wanted in FORMATS.items()
+        }
+        for name, output in outputs.items():
+            write_export(warehouse, lake, selected, name, output, ExportOptions(overwrite=True))
         page = write_gallery(warehouse, lake, folder / "gallery", quotas=config.quotas)
         balance = run_audit(warehouse, "task_balance", config.quotas)
     terminal.console.print(terminal.table_of(balance.select("task", "pairs", "share", "quota"), "task balance"))
     terminal.console.print(f"pairs:   {lake.root / 'verified_qa'}")
-    for result in exported:
-        terminal.console.print(f"export:  {result.path} ({result.rows} pairs)")
+    for output in outputs.values():
+        terminal.console.print(f"export:  {output} ({selected.pairs} pairs)")
     terminal.console.print(f"gallery: {page}")

@@ -27,14 +27,17 @@ TASK_COLORS: Final[Mapping[str, str]] = {
 BOX_COLORS: Final = ("#ffb020", "#35c7f4", "#ff6fae", "#8fe04b", "#c59bff", "#ff8a5c")
 """Colours of the objects of one pair, in the order in which its question names them."""
 
-MAX_BYTES: Final = 150_000
-"""A sheet is encoded smaller until it has at most as many bytes: Dagster keeps it in its database."""
+MAX_BYTES: Final = 29_500
+"""A sheet is encoded smaller until it has at most as many bytes: Dagster keeps it, a third longer as text, in the
+database of its event log."""
 
 _LISTING: Final = ("grounding", "counting")
 _SCALE = 1000
 _INK, _PAPER, _MUTED = "#1d1d1f", "#ffffff", "#6b6b70"
 _GUTTER = 12
-_CAPTION_SIZE = 14
+_CAPTION_SIZE = 15
+_LEGIBLE_WIDTH = 600
+_TALLEST = 0.75  # of a tile's width
 
 Photo = NDArray[np.uint8]
 
@@ -79,15 +82,21 @@ def text_on(color: str) -> str:
 def choose_pairs(rows: pl.DataFrame, limit: int) -> pl.DataFrame:
     """The same few pairs each time: by `qa_id`, which is a hash; first one of each task, then second ones.
 
+    Within a task, pairs that come first of all pairs of their photo are taken before others, so that photos vary.
+
     Args:
-        rows: pairs with at least `qa_id` and `task`.
+        rows: pairs with at least `qa_id`, `image_id` and `task`.
         limit: the number of pairs wanted; fewer come back where there are fewer.
     """
+    place = pl.int_range(pl.len())
     return (
-        rows.with_columns(turn=pl.col("qa_id").rank("ordinal").over("task"))
-        .sort("turn", pl.col("task").cast(pl.String), "qa_id")
+        rows.sort("qa_id", "image_id")
+        .with_columns(nth_of_photo=place.over("image_id"))
+        .sort("nth_of_photo", "qa_id", "image_id")
+        .with_columns(turn=place.over("task"))
+        .sort("turn", pl.col("task").cast(pl.String), "qa_id", "image_id")
         .head(limit)
-        .drop("turn")
+        .drop("turn", "nth_of_photo")
     )
 
 
@@ -109,7 +118,7 @@ def draw_pairs(photo: Photo, pairs: pl.DataFrame) -> Photo:
     return _drawn(photo, boxes)
 
 
-def contact_sheet(rows: pl.DataFrame, photos: Mapping[str, Photo], columns: int = 3, width: int = 1200) -> bytes:
+def contact_sheet(rows: pl.DataFrame, photos: Mapping[str, Photo], columns: int = 4, width: int = 1000) -> bytes:
     """A sheet of pairs: each photo with its objects, the question and the answer below.
 
     Args:
@@ -119,15 +128,16 @@ def contact_sheet(rows: pl.DataFrame, photos: Mapping[str, Photo], columns: int 
         width: of the sheet, in pixels.
 
     Returns:
-        JPEG bytes, at most `MAX_BYTES` where that can be had without illegible text.
+        WebP bytes, at most `MAX_BYTES` where that can be had without illegible text.
 
     Raises:
         KeyError: a pair's photo is not in `photos`.
         ValueError: no rows.
     """
+    side = _tile_width(rows.height, columns, width)
     tiles = [
         _Tile(
-            photo=draw_pairs(photos[row["image_id"]], rows[index]),
+            photo=draw_pairs(_fitted(photos[row["image_id"]], side), rows[index]),
             heading=str(row["task"]).replace("_", " "),
             color=TASK_COLORS[str(row["task"])],
             text=f"Q  {row['question']}\nA  {row['answer']}",
@@ -137,7 +147,7 @@ def contact_sheet(rows: pl.DataFrame, photos: Mapping[str, Photo], columns: int 
     return _sheet(tiles, columns, width)
 
 
-def contact_sheet_of_photos(photos: Mapping[str, Photo], columns: int = 4, width: int = 1200) -> bytes:
+def contact_sheet_of_photos(photos: Mapping[str, Photo], columns: int = 4, width: int = 1000) -> bytes:
     """A sheet of photos with their ids.
 
     Args:
@@ -146,17 +156,21 @@ def contact_sheet_of_photos(photos: Mapping[str, Photo], columns: int = 4, width
         width: of the sheet, in pixels.
 
     Returns:
-        JPEG bytes.
+        WebP bytes.
 
     Raises:
         ValueError: no photos.
     """
-    tiles = [_Tile(photo, image_id, _INK, f"{photo.shape[1]} x {photo.shape[0]}") for image_id, photo in photos.items()]
+    side = _tile_width(len(photos), columns, width)
+    tiles = [
+        _Tile(_fitted(photo, side), image_id, _INK, f"{photo.shape[1]} x {photo.shape[0]}")
+        for image_id, photo in photos.items()
+    ]
     return _sheet(tiles, columns, width)
 
 
 def contact_sheet_of_detections(
-    rows: pl.DataFrame, photos: Mapping[str, Photo], columns: int = 3, width: int = 1200
+    rows: pl.DataFrame, photos: Mapping[str, Photo], columns: int = 3, width: int = 1000
 ) -> bytes:
     """A sheet of photos with the objects found in them.
 
@@ -167,7 +181,7 @@ def contact_sheet_of_detections(
         width: of the sheet, in pixels.
 
     Returns:
-        JPEG bytes. Each category has a colour; a human's boxes say `human` for want of a score.
+        WebP bytes. Each category has a colour; a human's boxes say `human` for want of a score.
 
     Raises:
         ValueError: no photos.
@@ -175,23 +189,25 @@ def contact_sheet_of_detections(
     found = rows.filter(pl.col("image_id").is_in(list(photos))).sort("image_id", "object_id")
     categories = found["category"].unique().sort().to_list()
     colors = {category: BOX_COLORS[i % len(BOX_COLORS)] for i, category in enumerate(categories)}
+    side = _tile_width(len(photos), columns, width)
     tiles: list[_Tile] = []
     for image_id, photo in photos.items():
-        objects = found.filter(image_id=image_id)
+        objects, small = found.filter(image_id=image_id), _fitted(photo, side)
+        scale = small.shape[1] / photo.shape[1]
         boxes = [
             _Box(
-                (row["x1"], row["y1"], row["x2"], row["y2"]),
+                (row["x1"] * scale, row["y1"] * scale, row["x2"] * scale, row["y2"] * scale),
                 f"{row['category']} {'human' if row['score'] is None else format(row['score'], '.2f')}",
                 colors[row["category"]],
             )
             for row in objects.iter_rows(named=True)
         ]
-        tiles.append(_Tile(_drawn(photo, boxes), image_id, _INK, f"objects: {objects.height}"))
+        tiles.append(_Tile(_drawn(small, boxes), image_id, _INK, f"objects: {objects.height}"))
     return _sheet(tiles, columns, width)
 
 
 def contact_sheet_of_depth(
-    rows: pl.DataFrame, photos: Mapping[str, Photo], columns: int = 2, width: int = 1200
+    rows: pl.DataFrame, photos: Mapping[str, Photo], columns: int = 2, width: int = 1000
 ) -> bytes:
     """A sheet of depth maps, each beside its photo: near is warm, far is cold.
 
@@ -202,15 +218,18 @@ def contact_sheet_of_depth(
         width: of the sheet, in pixels.
 
     Returns:
-        JPEG bytes.
+        WebP bytes.
 
     Raises:
         KeyError: a map's photo is not in `photos`.
         ValueError: no rows.
     """
+    side = _tile_width(rows.height, columns, width)
     tiles = [
         _Tile(
-            photo=np.hstack([photos[row["image_id"]], _colored_depth(row["png"], photos[row["image_id"]])]),
+            photo=_fitted(
+                np.hstack([photos[row["image_id"]], _colored_depth(row["png"], photos[row["image_id"]])]), side
+            ),
             heading=row["image_id"],
             color=_INK,
             text=f"{row['reading']}, {row['kind']}{', mirrored' if row['mirrored'] else ''}: "
@@ -221,16 +240,18 @@ def contact_sheet_of_depth(
     return _sheet(tiles, columns, width)
 
 
-def as_markdown_image(jpeg: bytes, alt: str = "contact sheet") -> str:
-    """Markdown that shows a JPEG where no file can be served, as in an asset's metadata."""
-    return f"![{alt}](data:image/jpeg;base64,{base64.b64encode(jpeg).decode()})"
+def as_markdown_image(webp: bytes, alt: str = "contact sheet") -> str:
+    """Markdown that shows a WebP where no file can be served, as in an asset's metadata."""
+    return f"![{alt}](data:image/webp;base64,{base64.b64encode(webp).decode()})"
 
 
 def encode_jpeg(photo: Photo, longest_side: int, quality: int = 82) -> bytes:
     """A photo as JPEG, made smaller where its longer side exceeds `longest_side` pixels."""
     image = Image.fromarray(photo)
     image.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
-    return _jpeg(image, quality)
+    buffer = io.BytesIO()
+    image.save(buffer, format="JPEG", quality=quality, optimize=True)
+    return buffer.getvalue()
 
 
 def _pair_boxes(row: Mapping[str, object], width: int, height: int, by_task: bool) -> list[_Box]:
@@ -316,7 +337,7 @@ def _sheet(tiles: Sequence[_Tile], columns: int, width: int) -> bytes:
     if not tiles:
         raise ValueError("a contact sheet needs at least one tile")
     columns = min(columns, len(tiles))
-    tile_width = (width - _GUTTER * (columns + 1)) // columns
+    tile_width = _tile_width(len(tiles), columns, width)
     images = [_tile_image(tile, tile_width) for tile in tiles]
     lines = [images[start : start + columns] for start in range(0, len(images), columns)]
     heights = [max(image.height for image in line) for line in lines]
@@ -326,15 +347,23 @@ def _sheet(tiles: Sequence[_Tile], columns: int, width: int) -> bytes:
         for column, image in enumerate(line):
             sheet.paste(image, (_GUTTER + column * (tile_width + _GUTTER), y))
         y += height + _GUTTER
-    return _small_jpeg(sheet)
+    return _small_webp(sheet)
+
+
+def _tile_width(tiles: int, columns: int, width: int) -> int:
+    columns = max(1, min(columns, tiles))
+    return (width - _GUTTER * (columns + 1)) // columns
+
+
+def _fitted(photo: Photo, width: int) -> Photo:
+    """A photo as large as a tile of that width shows it: what is drawn on it then is not made smaller."""
+    scale = min(width / photo.shape[1], _TALLEST * width / photo.shape[0])
+    size = max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale))
+    return np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS))
 
 
 def _tile_image(tile: _Tile, width: int) -> Image.Image:
     photo = Image.fromarray(tile.photo)
-    scale = min(width / photo.width, width / photo.height)
-    photo = photo.resize(
-        (max(1, round(photo.width * scale)), max(1, round(photo.height * scale))), Image.Resampling.LANCZOS
-    )
     font, heading_font = _font(_CAPTION_SIZE), _font(_CAPTION_SIZE - 1)
     characters = max(12, math.floor(width / (_CAPTION_SIZE * 0.52)))
     lines = [
@@ -356,18 +385,14 @@ def _tile_image(tile: _Tile, width: int) -> Image.Image:
     return image
 
 
-def _small_jpeg(image: Image.Image) -> bytes:
+def _small_webp(image: Image.Image) -> bytes:
     while True:
-        for quality in (85, 75, 65, 55, 45):
-            data = _jpeg(image, quality)
-            if len(data) <= MAX_BYTES:
-                return data
-        if image.width <= 600:  # noqa: PLR2004 -- captions are no longer legible below
-            return data
-        image = image.resize((image.width * 4 // 5, image.height * 4 // 5), Image.Resampling.LANCZOS)
-
-
-def _jpeg(image: Image.Image, quality: int) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", quality=quality, optimize=True)
-    return buffer.getvalue()
+        for quality in (80, 65, 50, 40, 30):
+            buffer = io.BytesIO()
+            image.save(buffer, format="WEBP", quality=quality, method=6)
+            if buffer.tell() <= MAX_BYTES:
+                return buffer.getvalue()
+        if image.width <= _LEGIBLE_WIDTH:
+            return buffer.getvalue()
+        width = max(image.width * 4 // 5, _LEGIBLE_WIDTH)
+        image = image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)

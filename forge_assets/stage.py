@@ -35,7 +35,7 @@ def stage_asset(
     group: str,
     kinds: set[str],
     code_version: str,
-    deps: Sequence[dg.AssetsDefinition] = (),
+    deps: Sequence[dg.AssetsDefinition | dg.AssetKey] = (),
     pool: str | None = None,
     automated: bool = True,
 ) -> Callable[[Callable[..., dg.MaterializeResult[Any]]], dg.AssetsDefinition]:

@@ -18,10 +18,10 @@ from forge_resources.images import decode_upright
 from forge_resources.lake import Lake
 from forge_resources.shards import ShardKey
 
-PHOTOS_SHOWN = 8
-OBJECT_PHOTOS_SHOWN = 6
-DEPTH_MAPS_SHOWN = 4
-PAIRS_SHOWN = 6
+PHOTOS_SHOWN = 4
+OBJECT_PHOTOS_SHOWN = 3
+DEPTH_MAPS_SHOWN = 2
+PAIRS_SHOWN = 4
 SHOWN_SCORE = 0.3
 """Weaker detections are evidence, not objects, and are not drawn."""
 
@@ -47,7 +47,8 @@ def picture_of_photos(lake: Lake, key: ShardKey) -> str | None:
 
 def picture_of_detections(lake: Lake, key: ShardKey) -> str | None:
     """Photos of a `detections` partition with boxes, classes and scores."""
-    rows = lake.scan("detections", key).filter(pl.col("score").fill_null(1.0) >= SHOWN_SCORE).collect()
+    is_named = pl.col("origin").is_in(["human", "detector"])
+    rows = lake.scan("detections", key).filter(is_named & (pl.col("score").fill_null(1.0) >= SHOWN_SCORE)).collect()
     shown = _first_images(rows, OBJECT_PHOTOS_SHOWN)
     if not shown:
         return None

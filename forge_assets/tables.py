@@ -17,7 +17,8 @@ Split = pl.Enum(SPLITS)
 Task = pl.Enum(TASKS)
 Level = pl.Enum(["perception", "relation"])
 AnswerKind = pl.Enum(ANSWER_KINDS)
-Origin = pl.Enum(["human", "detector"])
+Origin = pl.Enum(["human", "detector", "mirror", "second"])
+"""Who found an object; `mirror` and `second`: the mirrored photo alone, the second detector alone."""
 
 Schema = Mapping[str, pl.DataType]
 
@@ -133,10 +134,15 @@ DETECTIONS: Final[Schema] = {
     "mirror_y1": pl.Float64(),
     "mirror_x2": pl.Float64(),
     "mirror_y2": pl.Float64(),
+    "second_score": pl.Float64(),  # of the second detector's box that matches; 0: none; null: it knows no such class
+    "second_iou": pl.Float64(),
     "keypoints": pl.List(KEYPOINT),  # 17 for people whose pose was read, else null
     "mirror_keypoints": pl.List(KEYPOINT),  # from the mirrored photo, turned back with left and right exchanged
+    "second_keypoints": pl.List(KEYPOINT),  # from the second pose network, in the photo
     "detector": pl.String(),  # identity of the model
+    "second_detector": pl.String(),
     "pose_model": pl.String(),
+    "second_pose_model": pl.String(),
 }
 
 DEPTH_MAPS: Final[Schema] = {
@@ -165,8 +171,10 @@ DEPTH_READING: Final = pl.Struct(
     }
 )
 
+HUMAN_COUNT: Final = pl.Struct({"category": pl.String(), "count": pl.Int32()})
+
 SCENES: Final[Schema] = {
-    **{name: dtype for name, dtype in DETECTIONS.items() if name not in ("keypoints", "mirror_keypoints")},
+    **{name: dtype for name, dtype in DETECTIONS.items() if not name.endswith("keypoints")},
     "is_truncated": pl.Boolean(),  # the box reaches the photo's edge, or the label says that the object does
     "image_sha256": pl.String(),
     "image_width": pl.Int32(),
@@ -175,6 +183,7 @@ SCENES: Final[Schema] = {
     "license": pl.String(),
     "is_labeled": pl.Boolean(),
     "labels_dropped": pl.Int32(),
+    "human_counts": pl.List(HUMAN_COUNT),  # of the whole photo, by people, from counts or complete points
     "area_share": pl.Float64(),  # of the photo, 0-1
     "overlap": pl.Float64(),  # largest share of this box that one other box covers, 0-1
     "occlusion": pl.Float64(),  # largest share that one box in front covers, 0-1
@@ -186,6 +195,7 @@ SCENES: Final[Schema] = {
     "mirror_height_depth": pl.Float64(),
     "facing": pl.Float64(),  # -1 turned away from the camera ... +1 turned to it; null where unread
     "mirror_facing": pl.Float64(),
+    "second_facing": pl.Float64(),  # 0 where the second network could not tell; null without one
     "facing_score": pl.Float64(),  # lowest keypoint score that facing rests on
     "color": pl.String(),  # plain basic colour; this and the next three are null where none is plain
     "color_share": pl.Float64(),  # of the pixels looked at, 0-1
@@ -196,7 +206,7 @@ SCENES: Final[Schema] = {
 PHRASE: Final = pl.Struct(
     {
         "object_id": pl.String(),
-        "kind": pl.String(),  # class, color, ordinal, size, side_of
+        "kind": pl.String(),  # one of `candidate_qa.phrase_kinds.KINDS`
         "text": pl.String(),
         "value": pl.Float64(),  # how clearly it tells its object from the next, in the unit of its kind; null: class
         "matches": pl.Int32(),  # objects that may be in the photo and that it may fit, its own among them
@@ -209,6 +219,7 @@ EVIDENCE: Final = pl.Struct(
     {
         "scores": pl.List(pl.Float64()),  # of object_ids; for human boxes 1.0
         "mirror_ious": pl.List(pl.Float64()),  # re-detection on the mirrored photo
+        "second_scores": pl.List(pl.Float64()),  # of the second detector; null: it does not know the class
         "truncated": pl.List(pl.Boolean()),
         "occlusions": pl.List(pl.Float64()),  # share that one box in front covers
         "class_conflicts": pl.List(pl.Float64()),  # IoU with a box of another class
@@ -216,6 +227,7 @@ EVIDENCE: Final = pl.Struct(
         "count_strict": pl.Int32(),  # counting: at the higher confidence threshold
         "count_loose": pl.Int32(),  # at the lower one
         "count_mirror": pl.Int32(),  # in the mirrored photo
+        "count_human": pl.Int32(),  # by people; null where they did not count the class
         "readings": pl.List(
             pl.Struct(
                 {
@@ -232,6 +244,7 @@ EVIDENCE: Final = pl.Struct(
         "center_gap": pl.Float64(),
         "facing": pl.Float64(),
         "mirror_facing": pl.Float64(),
+        "second_facing": pl.Float64(),  # null without a second pose network
         "facing_score": pl.Float64(),
         "models": pl.List(pl.String()),
         "phrases": pl.List(PHRASE),  # one for each phrase of question and answer that is no region or point
@@ -273,6 +286,34 @@ REJECTED_QA: Final[Schema] = {
     "threshold": pl.Float64(),
 }
 
+DESCRIPTIONS: Final[Schema] = {
+    "object_id": pl.String(),
+    "image_id": pl.String(),
+    **_PARTITION,
+    "phrase": pl.String(),  # as the model gave it, without article and full stop
+    "is_clean": pl.Boolean(),  # the words alone break no rule
+    "matches": pl.Int32(),  # boxes that the model finds for the phrase in the photo; this and the next: null if unread
+    "iou": pl.Float64(),  # of the best of them with the object's box; 0 without any
+    "mirror_matches": pl.Int32(),  # the same in the mirrored photo
+    "mirror_iou": pl.Float64(),
+    "drop_rule": pl.String(),  # first rule that the phrase breaks; null where it may be used
+    "model": pl.String(),  # identity of the describer
+}
+"""One row an object that a vision-language model was asked to describe."""
+
+JUDGEMENTS: Final[Schema] = {
+    "qa_id": pl.String(),
+    "image_id": pl.String(),
+    **_PARTITION,
+    "task": Task,
+    "form": pl.String(),
+    "reply": pl.String(),  # as the model gave it
+    "agrees": pl.Boolean(),  # null where the reply cannot be read
+    "reason": pl.String(),  # why it cannot; null where it can
+    "model": pl.String(),  # identity of the judge
+}
+"""One row a verified pair whose question a vision-language model was asked."""
+
 DUPLICATES: Final[Schema] = {
     "image_id": pl.String(),
     "source": pl.String(),
@@ -295,5 +336,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
     "candidate_qa": CANDIDATE_QA,
     "verified_qa": VERIFIED_QA,
     "rejected_qa": REJECTED_QA,
+    "descriptions": DESCRIPTIONS,
+    "judgements": JUDGEMENTS,
     "duplicates": DUPLICATES,
 }

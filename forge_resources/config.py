@@ -40,7 +40,7 @@ class ConfigError(ForgeError, ValueError):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     @property
     def digest(self) -> str:
@@ -228,13 +228,60 @@ class DepthConfig(WeightsConfig):
         return name
 
 
+class VisionLanguageConfig(WeightsConfig):
+    """A vision-language model, on this machine or behind an OpenAI-compatible server such as vLLM.
+
+    Keys never stand here: `api_key_env` names the environment variable that holds one.
+    """
+
+    backend: Literal["none", "transformers", "openai"] = Field(
+        default="none",
+        description="`transformers`: the weights above; `openai`: the server at `base_url`; `none`: nobody is asked.",
+    )
+    base_url: str | None = Field(
+        default=None, description="openai: where the server's paths begin: `http://127.0.0.1:8000/v1`."
+    )
+    model: str | None = Field(default=None, description="openai: name of the model, as the server lists it.")
+    api_key_env: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description="openai: environment variable that holds the key; none: no key is sent.",
+    )
+    max_new_tokens: int = Field(default=256, ge=1, description="Longest reply.")
+    max_side: int = Field(default=1280, ge=64, description="Photos with a longer side, in pixels, are shrunk to it.")
+    timeout_s: float = Field(default=120, gt=0, description="openai: seconds without a byte until a try is given up.")
+    max_attempts: int = Field(default=4, ge=1, description="openai: tries of each request, with growing waits between.")
+    concurrency: int = Field(default=16, ge=1, description="openai: requests at once.")
+
+
+class JudgeConfig(VisionLanguageConfig):
+    """The vision-language model that is asked verified questions."""
+
+    sample_pairs: int = Field(default=200, ge=1, description="Of a shard's verified pairs, chosen by hash.")
+
+
 class ModelsConfig(_Section):
     """The networks that the pipeline runs."""
 
     detector: DetectorConfig = Field(default=DetectorConfig(), description="Finds objects.")
+    second_detector: DetectorConfig | None = Field(
+        default=DetectorConfig(),
+        description="Another network that must find the same objects; `auto`: the embedded one, unless it is the "
+        "first already; null: none.",
+    )
     pose: PoseConfig = Field(default=PoseConfig(), description="Reads people's keypoints.")
+    second_pose: PoseConfig | None = Field(
+        default=PoseConfig(),
+        description="Another network that must read the same turn of people; `auto` and null as above.",
+    )
     depth: tuple[DepthConfig, ...] = Field(
         default=(DepthConfig(),), description="Read depth, each under a name of its own; `[]`: geometry alone."
+    )
+    describer: VisionLanguageConfig = Field(
+        default=VisionLanguageConfig(), description="Finds phrases that fit one object: docs/vision-language.md."
+    )
+    judge: JudgeConfig = Field(
+        default=JudgeConfig(), description="Answers a sample of the verified questions: docs/vision-language.md."
     )
 
     @property
@@ -260,6 +307,9 @@ class VerificationConfig(_Section):
     """Thresholds of the rules that a pair must pass."""
 
     min_score: Share = Field(default=0.5, description="Detector's score of each object named.")
+    min_second_score: Share = Field(
+        default=0.2, description="Second detector's score of each object named, where it knows the class."
+    )
     min_mirror_iou: Share = Field(default=0.6, description="Overlap with the box found again in the mirrored photo.")
     min_area_share: Share = Field(default=0.002, description="Of the photo, of each object named.")
     max_class_conflict: Share = Field(default=0.5, description="IoU with a box of another class.")
@@ -296,6 +346,10 @@ class VerificationConfig(_Section):
         default=0.03, gt=0, description="Phrases: space between neighbours in a row, share of the photo's width."
     )
     min_size_ratio: float = Field(default=1.5, gt=1, description="Phrases: area over the next one's in size.")
+    min_described_iou: Share = Field(
+        default=0.5,
+        description="Phrases of a vision-language model: overlap with what it finds for them, in photo and mirror.",
+    )
 
 
 class GatesConfig(_Section):
@@ -304,6 +358,21 @@ class GatesConfig(_Section):
     max_rejected_images: Share = Field(default=0.05, description="Share of a shard's photos that may be unusable.")
     max_rejected_pairs: Share = Field(default=1.0, description="Share of candidates that verification may drop.")
     max_answer_share: Share = Field(default=0.9, description="Largest share of one answer of a task with choices.")
+    min_set_pairs: int = Field(
+        default=1_000, ge=1, description="Whole set: with fewer verified pairs, quotas and answers are not judged."
+    )
+    max_quota_gap: Share = Field(
+        default=0.1, description="Whole set: how far the share of a task may lie from its quota."
+    )
+    max_drift: float = Field(
+        default=6, ge=3, description="Whole set: how many usual spreads a shard may lie away from the other shards."
+    )
+    max_set_answer_share: Share = Field(
+        default=0.6, description="Whole set: largest share of one answer among the pairs of a task and kind of answer."
+    )
+    max_place_lean: Share = Field(
+        default=0.1, description="Whole set: how far above chance one place among the options may be right."
+    )
 
 
 class BalanceConfig(_Section):
@@ -364,9 +433,13 @@ class ForgeConfig(_Section):
     @model_validator(mode="after")
     def _production_never_falls_back(self) -> Self:
         if self.profile == "production":
-            networks = {"detector": self.models.detector, "pose": self.models.pose}
+            networks: dict[str, WeightsConfig] = {"detector": self.models.detector, "pose": self.models.pose}
+            if self.models.second_detector is not None:
+                networks["second_detector"] = self.models.second_detector
+            if self.models.second_pose is not None and self.models.pose.backend != "none":
+                networks["second_pose"] = self.models.second_pose
             networks |= {f"depth[{i}]": depth for i, depth in enumerate(self.models.depth)}
-            automatic = [name for name, network in networks.items() if network.backend == "auto"]
+            automatic = [name for name, network in networks.items() if network.model_dump()["backend"] == "auto"]
             if automatic:
                 raise ValueError(
                     f"profile production takes no backend `auto` (models: {', '.join(automatic)}): "
@@ -465,5 +538,11 @@ def _anchored_models(models: ModelsConfig, folder: Path) -> ModelsConfig:
         return network.model_copy(update={"weights": str(folder / Path(network.weights).expanduser())})
 
     return ModelsConfig(
-        detector=anchor(models.detector), pose=anchor(models.pose), depth=tuple(anchor(depth) for depth in models.depth)
+        detector=anchor(models.detector),
+        second_detector=anchor(models.second_detector) if models.second_detector else None,
+        pose=anchor(models.pose),
+        second_pose=anchor(models.second_pose) if models.second_pose else None,
+        depth=tuple(anchor(depth) for depth in models.depth),
+        describer=anchor(models.describer),
+        judge=anchor(models.judge),
     )

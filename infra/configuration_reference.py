@@ -22,6 +22,7 @@ from forge_resources.config import (
     ForgeConfig,
     GatesConfig,
     ImageFolderConfig,
+    JudgeConfig,
     ModelsConfig,
     Objects365Config,
     OpenImagesConfig,
@@ -29,6 +30,7 @@ from forge_resources.config import (
     PoseConfig,
     TasksConfig,
     VerificationConfig,
+    VisionLanguageConfig,
 )
 from forge_resources.s3 import S3Config, S3Uri
 
@@ -44,6 +46,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "models.detector": DetectorConfig,
     "models.pose": PoseConfig,
     "models.depth[]": DepthConfig,
+    "models.describer": VisionLanguageConfig,
+    "models.judge": JudgeConfig,
     "tasks": TasksConfig,
     "verification": VerificationConfig,
     "gates": GatesConfig,
@@ -72,6 +76,8 @@ models:
     backend: transformers
     weights: PekingU/rtdetr_r18vd
     revision: "0000000000000000000000000000000000000000" # the commit that you mean
+  second_detector:
+    backend: embedded
   pose:
     backend: none
   depth:

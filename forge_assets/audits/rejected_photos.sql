@@ -7,10 +7,7 @@
 --   accepted  photos of the source that stand in raw_images, for comparison
 --
 -- Reads: rejected_images, raw_images, partitions.
-WITH sources AS (
-    SELECT DISTINCT source FROM partitions WHERE "table" IN ('raw_images', 'rejected_images')
-),
-dropped AS (
+WITH dropped AS (
     SELECT
         source,
         rule,
@@ -22,6 +19,11 @@ dropped AS (
 ),
 kept AS (
     SELECT source, count(*) AS accepted FROM raw_images GROUP BY source
+),
+sources AS (
+    SELECT source FROM partitions WHERE "table" IN ('raw_images', 'rejected_images')
+    UNION
+    SELECT source FROM kept
 )
 SELECT
     source,

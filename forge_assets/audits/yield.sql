@@ -8,15 +8,17 @@
 --   yield       verified / candidates
 --
 -- Reads: candidate_qa, verified_qa (partitions that passed their gate), rejected_qa, partitions, quotas (task, quota).
-WITH sources AS (
-    SELECT DISTINCT source FROM partitions WHERE "table" IN ('candidate_qa', 'verified_qa', 'rejected_qa')
-),
-found AS (
+WITH found AS (
     SELECT task, source, count(*) AS candidates, 0 AS verified, 0 AS rejected FROM candidate_qa GROUP BY task, source
     UNION ALL
     SELECT task, source, 0, count(*), 0 FROM verified_qa GROUP BY task, source
     UNION ALL
     SELECT task, source, 0, 0, count(*) FROM rejected_qa GROUP BY task, source
+),
+sources AS (
+    SELECT source FROM partitions WHERE "table" IN ('candidate_qa', 'verified_qa', 'rejected_qa')
+    UNION
+    SELECT source FROM found
 ),
 tasks AS (
     SELECT task FROM quotas UNION SELECT task FROM found

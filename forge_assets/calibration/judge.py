@@ -1,7 +1,7 @@
 """Whether a pair is right by what is known of its photo, form by form; or why that cannot be told.
 
-A pair is judged by its form and its structured columns. Of its words are read the phrases of `evidence.phrases`, and
-where no column has them the side or the number that it tells.
+A pair is judged by its form and its structured columns, of which `short_answer` tells the side, the number, yes or no.
+Of its words are read the phrases of `evidence.phrases`, and in the question the side or the number that it claims.
 """
 
 import re
@@ -204,7 +204,7 @@ def _box_claim(pair: Pair, truth: PhotoTruth) -> Verdict:
 
 
 def _says_yes(pair: Pair) -> bool:
-    return str(pair["answer"]).lower() == "yes"
+    return pair["short_answer"] == "yes"
 
 
 def _colored(_pair: Pair, _truth: PhotoTruth) -> Verdict:
@@ -212,7 +212,7 @@ def _colored(_pair: Pair, _truth: PhotoTruth) -> Verdict:
 
 
 def _number(pair: Pair, truth: PhotoTruth) -> Verdict:
-    return int(str(pair["answer"])) == len(_of_class(pair, truth))
+    return int(pair["short_answer"]) == len(_of_class(pair, truth))
 
 
 def _number_claim(pair: Pair, truth: PhotoTruth) -> Verdict:
@@ -232,7 +232,7 @@ def _number_in_half(pair: Pair, truth: PhotoTruth) -> Verdict:
     if len(sides) != 1:
         return False
     in_left = sides.pop()
-    return int(str(pair["answer"])) == sum((center_x(box) < _MIDDLE) == in_left for box in _of_class(pair, truth))
+    return int(pair["short_answer"]) == sum((center_x(box) < _MIDDLE) == in_left for box in _of_class(pair, truth))
 
 
 def _takes_both(_pair: Pair, _truth: PhotoTruth) -> Verdict:
@@ -265,7 +265,7 @@ def _side_of(pair: Pair, truth: PhotoTruth, words: object) -> Verdict:
 
 
 def _side(pair: Pair, truth: PhotoTruth) -> Verdict:
-    return _side_of(pair, truth, pair["answer"])
+    return _side_of(pair, truth, pair["short_answer"])
 
 
 def _side_claim(pair: Pair, truth: PhotoTruth) -> Verdict:
@@ -280,7 +280,7 @@ def _half(pair: Pair, truth: PhotoTruth) -> Verdict:
     boxes = _all_found(pair, truth)
     if not isinstance(boxes, list):
         return boxes
-    return _is_told(_LEFT if center_x(boxes[0]) < _MIDDLE else _RIGHT, pair["answer"])
+    return _is_told(_LEFT if center_x(boxes[0]) < _MIDDLE else _RIGHT, pair["short_answer"])
 
 
 def _outermost(pair: Pair, truth: PhotoTruth, *, leftmost: bool) -> Verdict:

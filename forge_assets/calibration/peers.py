@@ -160,7 +160,7 @@ def _by_depth(pair: Pair, depth: DepthMap | None) -> Iterator[tuple[str, Pair, f
 def _by_centers(pair: Pair) -> tuple[str, Pair, float]:
     first, second = (center_x(box) for box in boxes_named(pair))
     side = "left" if first < second else "right"
-    return "centre order", {**pair, "form": "side", "answer": side}, abs(first - second)
+    return "centre order", {**pair, "form": "side", "short_answer": side}, abs(first - second)
 
 
 def _by_score(pair: Pair, objects: pl.DataFrame | None) -> Iterator[tuple[str, Pair, float]]:
@@ -176,7 +176,7 @@ def _by_score(pair: Pair, objects: pl.DataFrame | None) -> Iterator[tuple[str, P
             **pair,
             "form": "every" if pair["task"] == "grounding" else "number",
             "boxes": boxes,
-            "answer": str(len(boxes)),
+            "short_answer": str(len(boxes)),
         }
         yield f"detector from {score}", answered, float(np.min(taken["score"].to_numpy()))
 

@@ -10,16 +10,16 @@ import polars as pl
 from forge_assets.calibration.truth import PhotoTruth, boxes_of, depth_index, read_depth
 from forge_assets.depth_maps.encoding import DepthMap, decode_depth
 from forge_assets.depth_maps.read_depth import depth_maps
-from forge_assets.detections.detect import detections
+from forge_assets.detections.detect import Networks, detections
 from forge_assets.raw_images.naming import LabelNaming
 from forge_assets.raw_images.photos import RejectedPhotos, raw_images
-from forge_assets.scenes.build import scenes
+from forge_assets.scenes.build import nameable, scenes
 from forge_assets.scenes.colors import colors_of_shard
 from forge_assets.scenes.depth_quantiles import depths_of_shard
 from forge_assets.tables import DEPTH_MAPS, RAW_IMAGES
 from forge_resources.config import ForgeConfig, ImageFolderConfig
 from forge_resources.lake import Lake
-from forge_resources.models.selection import load_depth, load_detector, load_pose
+from forge_resources.models.selection import load_depth
 from forge_resources.shards import ShardKey
 from forge_resources.sources import open_source
 from forge_resources.vocabulary import Vocabulary
@@ -97,7 +97,7 @@ def _read(
     naming = LabelNaming(Vocabulary.packaged(), "coco")
     members = photos.list_photos()
     models = config.models
-    detector, pose, networks = load_detector(config), load_pose(config), load_depth(config)
+    networks, depth_networks = Networks.load(config), load_depth(config)
 
     def heard(stage: str) -> Callable[[int], None]:
         return lambda done: progress(f"{key.source}: {stage}", done, len(members)) if progress is not None else None
@@ -114,15 +114,16 @@ def _read(
         rows = lake.scan("raw_images", key).drop("image").collect()
         truths = truths_of(rows)
         batches = _without_labels(lake.batches("raw_images", key, models.detector.batch_size))
-        objects = pl.concat(detections(batches, detector, pose, models, heard("detections")))
+        objects = pl.concat(detections(batches, networks, models, heard("detections")))
         batches = lake.batches("raw_images", key, models.depth_batch_size)
         maps = pl.concat(
-            [pl.DataFrame(schema=dict(DEPTH_MAPS)), *depth_maps(batches, networks, models, heard("depth_maps"))]
+            [pl.DataFrame(schema=dict(DEPTH_MAPS)), *depth_maps(batches, depth_networks, models, heard("depth_maps"))]
         )
-        depths = depths_of_shard([maps] if maps.height else [], objects, rows)
-        colors = colors_of_shard(lake.batches("raw_images", key, models.detector.batch_size), objects)
+        named = nameable(objects)
+        depths = depths_of_shard([maps] if maps.height else [], named, rows)
+        colors = colors_of_shard(lake.batches("raw_images", key, models.detector.batch_size), named)
     unlabeled = rows.with_columns(is_labeled=pl.lit(value=False), labels_dropped=pl.lit(0))
-    identities = [detector.identity, *([pose.identity] if pose else []), *(network.identity for network in networks)]
+    identities = [*networks.names.values(), *(network.identity for network in depth_networks)]
     return Found(
         photos=rows.select("image_id", "sha256", "width", "height"),
         scenes=scenes(unlabeled, objects, depths, colors),

@@ -34,9 +34,9 @@ def plausible_classes() -> pl.DataFrame:
 def zeros(scenes: pl.LazyFrame, entities: pl.LazyFrame, min_score: float) -> pl.LazyFrame:
     """Drafts that ask for a class of which a photo shows none, at most `MAX_ZEROS` a photo.
 
-    The class shares a setting with one that is surely there. Neither it nor one of its lookalikes was found, not even
-    at the detector's floor. Photos that people labelled are left out: that a class has no label need not mean that
-    the labellers looked for it.
+    The class shares a setting with one that is surely there. Neither it nor one of its lookalikes was found, in photo
+    or mirror, by either detector, not even at their floors, and nobody counted it. Photos that people labelled are
+    left out: that a class has no label need not mean that the labellers looked for it.
 
     Args:
         scenes: rows of `SCENES`.
@@ -54,13 +54,21 @@ def zeros(scenes: pl.LazyFrame, entities: pl.LazyFrame, min_score: float) -> pl.
         for name in LISTS
         if name not in empty and name != "e_truncated"
     }
+    told = (
+        scenes.select("image_id", "human_counts")
+        .unique("image_id")
+        .explode("human_counts", empty_as_null=False)
+        .select("image_id", pl.col("human_counts").struct.field("category"))
+        .drop_nulls()
+    )
     return (
         entities.filter(~pl.col("is_labeled") & (pl.col("sure_score") >= min_score))
         .join(known, on="category")
         .group_by("image_id", "setting")
-        .agg(pl.first("image_sha256"), e_models=pl.col("detector").drop_nulls().unique().sort())
+        .agg(pl.first("image_sha256"), e_models=pl.col("detector").explode(empty_as_null=False).unique().sort())
         .join(asked, on="setting")
         .join(seen, on=["image_id", "lookalikes"], how="anti")
+        .join(told, on=["image_id", "category"], how="anti")
         .drop("setting", "lookalikes")
         .group_by("image_id", "category")
         .agg(pl.first("image_sha256"), e_models=pl.col("e_models").explode(empty_as_null=False).unique().sort())

@@ -1,8 +1,11 @@
 """Which of two objects the depth readings put nearer, and what each of them says."""
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from forge_assets.scenes.geometry import CLASS_HEIGHT, GROUND_CONTACT
+from forge_resources.config import VerificationConfig
 
 
 def depth_readings(entities: pl.LazyFrame) -> pl.LazyFrame:
@@ -40,7 +43,44 @@ def depth_readings(entities: pl.LazyFrame) -> pl.LazyFrame:
     return pl.concat([networks, *geometry]).filter(pl.col("depth").is_not_null())
 
 
-def depth_pairs(entities: pl.LazyFrame) -> pl.LazyFrame:
+def order_kept(readings: pl.Expr) -> pl.Expr:
+    """The smallest ratio of any reading of the photo or its mirror: below 1 some reading says the opposite."""
+    ratio, mirror = (pl.element().struct.field(field) for field in ("ratio", "mirror_ratio"))
+    return readings.list.eval(pl.min_horizontal(ratio, mirror)).list.min()
+
+
+def pair_agreement(readings: pl.Expr, thresholds: VerificationConfig) -> pl.Expr:
+    """How far enough depth readings agree on one pair, as a share of what is needed; null where too few say anything.
+
+    Of each reading the smaller ratio of photo and mirror counts, and none where the mirror says nothing. As
+    many readings as `min_readings` must set the pair apart by the full margin of their kind; or one network
+    must, and the others needed confirm its order by `min_confirming_ratio`: geometry alone is held to the
+    full margin, since its two readings share the boxes.
+    """
+    reading, ratio, mirror, separation = (
+        pl.element().struct.field(field) for field in ("reading", "ratio", "mirror_ratio", "separation")
+    )
+    geometry = {GROUND_CONTACT: thresholds.min_ground_ratio, CLASS_HEIGHT: thresholds.min_height_ratio}
+    is_geometry = reading.is_in(list(geometry))
+    needed = reading.replace_strict(geometry, default=thresholds.min_depth_ratio, return_dtype=pl.Float64)
+    smaller = pl.when(mirror.is_not_null()).then(pl.min_horizontal(ratio, mirror))
+    full_margin = pl.when(is_geometry | (separation >= thresholds.min_depth_separation)).then(smaller / needed)
+
+    def weakest_needed(strength: pl.Expr) -> pl.Expr:
+        ranked = readings.list.eval(strength).list.drop_nulls().list.sort(descending=True)
+        return ranked.list.get(thresholds.min_readings - 1, null_on_oob=True)
+
+    network = readings.list.eval(pl.when(~is_geometry).then(full_margin)).list.max()
+    confirmed = weakest_needed(smaller / thresholds.min_confirming_ratio)
+    network_confirmed = pl.when(network.is_not_null() & confirmed.is_not_null()).then(
+        pl.min_horizontal(network, confirmed)
+    )
+    return pl.max_horizontal(weakest_needed(full_margin), network_confirmed)
+
+
+def depth_pairs(
+    entities: pl.LazyFrame, thresholds: VerificationConfig, within: Sequence[str] = ("image_id",)
+) -> pl.LazyFrame:
     """Every pair of objects of a photo that at least one reading sets apart, once.
 
     The one proposed as nearer is that which the readings' depth ratios favour on the whole (the mean of their
@@ -48,11 +88,14 @@ def depth_pairs(entities: pl.LazyFrame) -> pl.LazyFrame:
 
     Args:
         entities: as `entities.entities` gives them.
+        thresholds: by which readings agree.
+        within: columns, image_id among them, in which the objects of a pair are alike.
 
     Returns:
-        image_id, near_id, far_id, `readings` (as in the evidence, those of pair 0: farther over nearer) and `models`.
+        image_id, near_id, far_id, `readings` (as in the evidence, those of pair 0: farther over nearer), `agreement`
+        (as `pair_agreement` gives it; null too where any reading says the opposite) and `models`.
     """
-    objects = entities.select("image_id", "object_id")
+    objects = entities.select(*within, "object_id")
     readings = depth_readings(entities)
 
     def of(side: str) -> pl.LazyFrame:
@@ -61,7 +104,7 @@ def depth_pairs(entities: pl.LazyFrame) -> pl.LazyFrame:
     pair = ("image_id", "object_id_a", "object_id_b")
     pairs = (
         objects.rename({"object_id": "object_id_a"})
-        .join(objects.rename({"object_id": "object_id_b"}), on="image_id")
+        .join(objects.rename({"object_id": "object_id_b"}), on=list(within))
         .filter(pl.col("object_id_a") < pl.col("object_id_b"))
     )
     nearer_is_a = (pl.col("depth_b") / pl.col("depth_a")).log().mean().over("object_id_a", "object_id_b") > 0
@@ -96,9 +139,15 @@ def depth_pairs(entities: pl.LazyFrame) -> pl.LazyFrame:
             near_id=pl.when("nearer_is_a").then("object_id_a").otherwise("object_id_b"),
             far_id=pl.when("nearer_is_a").then("object_id_b").otherwise("object_id_a"),
             readings="readings",
+            agreement=pl.when(order_kept(pl.col("readings")) >= 1).then(pair_agreement(pl.col("readings"), thresholds)),
             models="models",
         )
     )
+
+
+def agree() -> pl.Expr:
+    """Whether the readings of a pair agree with their full margins and none says the opposite; never null."""
+    return (pl.col("agreement") >= 1).fill_null(value=False)
 
 
 def numbered_readings(pairs: pl.LazyFrame) -> pl.LazyFrame:

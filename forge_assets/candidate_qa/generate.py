@@ -9,49 +9,54 @@ from forge_assets.candidate_qa.counting import counting
 from forge_assets.candidate_qa.depth_pairs import depth_pairs
 from forge_assets.candidate_qa.entities import entities
 from forge_assets.candidate_qa.grounding import grounding
-from forge_assets.candidate_qa.identity import QA_ID_DIGITS, TEMPLATE_DIGIT, blake3, draw
+from forge_assets.candidate_qa.identity import QA_ID_DIGITS, blake3
 from forge_assets.candidate_qa.left_right import left_right
 from forge_assets.candidate_qa.naming import named
 from forge_assets.candidate_qa.near_far import near_far
 from forge_assets.candidate_qa.perspective import perspective
-from forge_assets.candidate_qa.phrases import CLASS, COLOR, KINDS, ORDINAL, SIDE_OF, SIZE, color_facts, phrases
+from forge_assets.candidate_qa.phrase_kinds import DEPTH_RANK, KINDS, ORDINAL, SIDE_OF, SIZE, telling_none_of
+from forge_assets.candidate_qa.phrases import color_facts, phrases
 from forge_assets.candidate_qa.referring import referring
-from forge_assets.candidate_qa.templates import filled, slots, templates
 from forge_assets.candidate_qa.whole_class import whole_classes
+from forge_assets.candidate_qa.wording import columns_needed, worded
 from forge_assets.tables import CANDIDATE_QA, EVIDENCE, PERCEPTION
 from forge_resources.config import ForgeConfig
 
-VERSION = "2"
+VERSION = "3"
 PHOTOS_AT_ONCE = 2_000
 """So that memory follows the batch and not the shard; pairs of one photo depend on no other."""
 
 _IMAGE_COLUMNS = ("image_id", "source", "shard", "image_width", "image_height", "split", "license")
-_DRAFT_COLUMNS = ("image_sha256", "asked", "seed")
-_TELL_NO_PLACE = (CLASS, COLOR, SIZE)
-_TELL_NO_SIZE = (CLASS, COLOR, ORDINAL, SIDE_OF)
-_TELL_NO_LANDMARK = (CLASS, COLOR, ORDINAL, SIZE)
+_DRAFT_COLUMNS = ("image_sha256", "asked", "seed", "is_doubtful")
+_TELL_NO_PLACE = telling_none_of(ORDINAL, SIDE_OF)
+_TELL_NO_DEPTH = telling_none_of(SIZE, DEPTH_RANK)
+_TELL_NEITHER_PLACE_NOR_DEPTH = telling_none_of(ORDINAL, SIDE_OF, DEPTH_RANK)
+_TELL_NEITHER_LANDMARK_NOR_DEPTH = telling_none_of(SIDE_OF, DEPTH_RANK)
 
 
-def candidates(scenes: pl.DataFrame, config: ForgeConfig) -> pl.DataFrame:
+def candidates(scenes: pl.DataFrame, config: ForgeConfig, descriptions: pl.DataFrame | None = None) -> pl.DataFrame:
     """All candidate pairs of one shard.
 
     Args:
         scenes: rows of `SCENES`.
         config: the whole configuration.
+        descriptions: rows of `DESCRIPTIONS`, where a vision-language model was asked.
 
     Returns:
         Rows of `CANDIDATE_QA`, sorted by image_id and qa_id.
     """
     photos = scenes["image_id"].unique().sort()
     batches = [photos[start : start + PHOTOS_AT_ONCE] for start in range(0, max(len(photos), 1), PHOTOS_AT_ONCE)]
-    found = [_of_batch(scenes.filter(pl.col("image_id").is_in(batch.implode())), config) for batch in batches]
+    found = [
+        _of_batch(scenes.filter(pl.col("image_id").is_in(batch.implode())), config, descriptions) for batch in batches
+    ]
     return pl.concat(found).sort("image_id", "qa_id")
 
 
-def _of_batch(scenes: pl.DataFrame, config: ForgeConfig) -> pl.DataFrame:
+def _of_batch(scenes: pl.DataFrame, config: ForgeConfig, descriptions: pl.DataFrame | None) -> pl.DataFrame:
     images = scenes.lazy().select(_IMAGE_COLUMNS).unique()
     most = config.tasks.max_pairs_per_task
-    drafts = _drafts(scenes.lazy(), config)
+    drafts = _drafts(scenes.lazy(), config, None if descriptions is None else descriptions.lazy())
     chosen = pl.collect_all(_chosen(_together(task, of_task), most) for task, of_task in drafts.items())
     finished = [
         _finished(task, form, of_task.lazy().filter(pl.col("form") == form), images)
@@ -61,32 +66,37 @@ def _of_batch(scenes: pl.DataFrame, config: ForgeConfig) -> pl.DataFrame:
     return pl.concat([pl.DataFrame(schema=dict(CANDIDATE_QA)), *pl.collect_all(finished)])
 
 
-def _drafts(scenes: pl.LazyFrame, config: ForgeConfig) -> Mapping[str, Sequence[pl.LazyFrame]]:
+def _drafts(
+    scenes: pl.LazyFrame, config: ForgeConfig, descriptions: pl.LazyFrame | None
+) -> Mapping[str, Sequence[pl.LazyFrame]]:
     """By task, the drafts of its forms; what several tasks read is computed once."""
     tasks, min_score = config.tasks, config.tasks.min_candidate_score
     objects = entities(scenes, config).collect().lazy()
-    said = phrases(scenes, objects, config).collect().lazy()
+    said = phrases(scenes, objects, config, descriptions).collect().lazy()
     colors = color_facts(scenes, config).collect().lazy()
     classes = whole_classes(objects, min_score).collect().lazy()
-    depths = depth_pairs(objects).collect().lazy()
+    depths = depth_pairs(objects, config.verification).collect().lazy()
 
     def names(task: str, kinds: Sequence[str]) -> pl.LazyFrame:
         return named(objects, said, task, kinds).collect().lazy()
 
     by_any_phrase = names("grounding", KINDS)
-    by_what_it_is = names("left_right", _TELL_NO_PLACE)
     most = tasks.max_pairs_per_task
-    number = counting(classes, colors, names("counting", _TELL_NO_SIZE), depths, tasks.counting_max)
+    number = counting(classes, colors, names("counting", _TELL_NO_DEPTH), depths, tasks.counting_max)
     if tasks.zero_counts:
         number.append(zeros(scenes, objects, config.verification.count_strict_score))
     return {
         "grounding": grounding(objects, said, by_any_phrase, classes, colors),
         "referring": referring(objects, said, names("referring", KINDS)),
         "counting": number,
-        "near_far": near_far(named(objects, said, "near_far", _TELL_NO_SIZE, "place"), depths, most),
-        "left_right": left_right(by_what_it_is, most),
+        "near_far": near_far(named(objects, said, "near_far", _TELL_NO_DEPTH, "place"), depths, most),
+        "left_right": left_right(names("left_right", _TELL_NO_PLACE), most),
         "perspective": perspective(
-            named(objects, said, "perspective", _TELL_NO_LANDMARK, "place"), by_what_it_is, depths, most
+            named(objects, said, "perspective", _TELL_NEITHER_LANDMARK_NOR_DEPTH, "place"),
+            names("perspective", _TELL_NEITHER_PLACE_NOR_DEPTH),
+            depths,
+            config.verification,
+            most,
         ),
     }
 
@@ -95,7 +105,7 @@ def _together(task: str, drafts: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
     """Drafts of all forms in one table, without the columns that no sentence and no pair needs."""
     needed = {
         *(set(CANDIDATE_QA) - {*_IMAGE_COLUMNS[1:]}),
-        *slots(task),
+        *columns_needed(task),
         *_DRAFT_COLUMNS,
         *(f"e_{field.name}" for field in EVIDENCE.fields),
     }
@@ -110,10 +120,13 @@ def _together(task: str, drafts: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
 def _chosen(drafts: pl.LazyFrame, most: int) -> pl.LazyFrame:
     """Of one photo and task at most `most` drafts, as many of one form as of another.
 
-    Of a form come those first whose phrases fit one object, then those of the surest objects, then as their seeds say.
+    Of a form come those first whose phrases fit one object, then those whose evidence leaves no doubt, then those of
+    the surest objects, then as their seeds say.
     """
+    present = drafts.collect_schema().names()
+    is_doubtful = pl.col("is_doubtful").fill_null(value=False) if "is_doubtful" in present else pl.lit(value=False)
     matches = pl.col("e_phrases").list.eval(pl.element().struct.field("matches")).list.max()
-    order = pl.struct(matches.fill_null(0) > 1, -pl.col("e_scores").list.min().fill_null(1.0), "seed")
+    order = pl.struct(matches.fill_null(0) > 1, is_doubtful, -pl.col("e_scores").list.min().fill_null(1.0), "seed")
     return drafts.with_columns(place_in_form=order.rank("ordinal").over("image_id", "form")).filter(
         pl.struct("place_in_form", "seed", "form").rank("ordinal").over("image_id") <= most
     )
@@ -121,24 +134,16 @@ def _chosen(drafts: pl.LazyFrame, most: int) -> pl.LazyFrame:
 
 def _finished(task: str, form: str, drafts: pl.LazyFrame, images: pl.LazyFrame) -> pl.LazyFrame:
     """Words by template, ids, and the contract's columns."""
-    sentences = templates().filter(task=task, form=form)
-    written = sentences.lazy().select("template_index", "template_id", "question", answer_template="answer")
-    index = draw("seed", TEMPLATE_DIGIT, sentences.height).cast(pl.UInt32)
-    worded = drafts.with_columns(template_index=index, task=pl.lit(task)).join(written, on="template_index")
-    present = worded.collect_schema().names()
+    said = drafts.with_columns(task=pl.lit(task)).pipe(worded, task, form)
+    present = said.collect_schema().names()
     evidence = pl.struct(
         (pl.col(f"e_{field.name}") if f"e_{field.name}" in present else pl.lit(None))
         .cast(field.dtype)
         .alias(field.name)
         for field in EVIDENCE.fields
     )
-    sentence = filled("answer_template", slots(task, form, "answer"))
-    answer = pl.coalesce("answer", sentence) if "answer" in present else sentence
     return (
-        worded.with_columns(
-            question=filled("question", slots(task, form, "question")),
-            answer=answer,
-            short_answer=answer,
+        said.with_columns(
             choices=(pl.col("choices") if "choices" in present else pl.lit(None)).cast(CANDIDATE_QA["choices"]),
             evidence=evidence,
             level=pl.lit("perception" if task in PERCEPTION else "relation"),

@@ -7,7 +7,16 @@ _SEPARATOR = "\x1f"
 _VARIANT_SEPARATOR = "\x1e"
 QA_ID_DIGITS = 24
 
-TEMPLATE_DIGIT, SIDE_DIGIT, TRUTH_DIGIT, ORDER_DIGIT, FORM_DIGIT, ROTATION_DIGIT, OFFSET_DIGIT = range(0, 56, 8)
+(
+    TEMPLATE_DIGIT,
+    SIDE_DIGIT,
+    TRUTH_DIGIT,
+    ORDER_DIGIT,
+    FORM_DIGIT,
+    ROTATION_DIGIT,
+    OFFSET_DIGIT,
+    ANSWER_DIGIT,
+) = range(0, 64, 8)
 """Digits of a seed that decide one thing each, so that the draws are independent."""
 
 

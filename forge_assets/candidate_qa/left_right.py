@@ -71,6 +71,8 @@ def side_forms(drafts: pl.LazyFrame, choice: str, yes_no: str, text: str) -> lis
 def left_right(named: pl.LazyFrame, most: int) -> list[pl.LazyFrame]:
     """Drafts of all forms, about objects with clear names that do not tell where they are.
 
+    Only of boxes that lie apart from side to side, and from the middle for halves: others could never be verified.
+
     Args:
         named: entities with names, as `naming.named` gives them.
         most: pairs of a photo.
@@ -102,6 +104,7 @@ def _pairs(named: pl.LazyFrame, most: int) -> pl.LazyFrame:
             e_models=models_of("detector_a", "detector_b"),
             **evidence_of("_a", "_b"),
         )
+        .filter(pl.col("e_gap") > 0)
         .pipe(seeded, TASK)
         .filter(surest(most))
     )
@@ -163,6 +166,7 @@ def _outermost(form: str, ranked: pl.LazyFrame, words: pl.LazyFrame) -> pl.LazyF
             one_of=listed("names", "or"),
             e_models="detectors",
         )
+        .filter(pl.col("e_gap") > 0)
         .pipe(seeded, TASK)
     )
 
@@ -189,6 +193,7 @@ def _half(named: pl.LazyFrame) -> pl.LazyFrame:
             e_models=models_of("detector"),
             **evidence_of(""),
         )
+        .filter(pl.col("e_gap") > 0)
         .pipe(seeded, TASK)
         .with_columns(**either_side())
         .with_columns(answer="side", choices="side_options")

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from forge_assets.candidate_qa.depth_pairs import numbered_readings
+from forge_assets.candidate_qa.depth_pairs import agree, numbered_readings
 from forge_assets.candidate_qa.evidence import OBJECT_EVIDENCE, evidence_of, models_of
 from forge_assets.candidate_qa.identity import FORM_DIGIT, ORDER_DIGIT, blake3, draw, seeded
 from forge_assets.candidate_qa.options import listed, yes_or_no
@@ -72,13 +72,14 @@ def _pairs(named: pl.LazyFrame, depths: pl.LazyFrame, most: int) -> pl.LazyFrame
             nearer_is_a=pl.col("object_id_a") == pl.col("near_id"),
             a="name_a",
             b="name_b",
+            is_doubtful=~agree(),
             e_readings="readings",
             e_models=models_of("models", "detector_a", "detector_b"),
             **evidence_of("_a", "_b"),
         )
         .pipe(seeded, TASK)
-        .filter(surest(most))
-        .drop("near_id", "far_id", "readings", "models")
+        .filter(surest(most, "is_doubtful"))
+        .drop("near_id", "far_id", "readings", "models", "agreement")
     )
 
 
@@ -129,6 +130,7 @@ def _of_form(
         .agg(
             e_readings="readings",
             models=pl.col("models").explode(empty_as_null=False).unique().sort(),
+            is_doubtful=(~agree()).any(),
             answer_object_ids=answer_ids if form != "order" else pl.concat([answer_ids, last_one]),
         )
     )

@@ -23,7 +23,7 @@ def is_true() -> pl.Expr:
 
 def yes_or_no(truth: pl.Expr) -> pl.Expr:
     """The answer to whether something is so."""
-    return pl.when(truth).then(pl.lit("Yes")).otherwise(pl.lit("No"))
+    return pl.when(truth).then(pl.lit("yes")).otherwise(pl.lit("no"))
 
 
 def listed(options: str, conjunction: str) -> pl.Expr:

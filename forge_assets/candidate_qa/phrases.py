@@ -1,4 +1,4 @@
-"""Phrases that pick one object out of its photo: by class, colour, place in a row, size, or a landmark.
+"""Phrases that pick one object out of its photo: by class, colour, rank in a row, or a landmark.
 
 A phrase states facts of the scene, and is resolved against every object that may be in the photo, sure or not. How
 many of these it may fit, and how clearly it tells its object from the next, is its evidence; whether that is enough
@@ -10,19 +10,16 @@ from typing import Final
 
 import polars as pl
 
+from forge_assets.candidate_qa.depth_pairs import depth_pairs
+from forge_assets.candidate_qa.described import described_phrases
 from forge_assets.candidate_qa.entities import possible_objects
+from forge_assets.candidate_qa.phrase_kinds import CLASS, COLOR, RANK_OF, SIDE_OF, clearness_needed, stated
+from forge_assets.candidate_qa.ranked_phrases import OF_CLASS, UNSEEN, ranked_phrases
 from forge_assets.tables import PHRASE
 from forge_resources.config import ForgeConfig, VerificationConfig
 
-CLASS, COLOR, ORDINAL, SIZE, SIDE_OF = "class", "color", "ordinal", "size", "side_of"
-KINDS: Final = (CLASS, COLOR, ORDINAL, SIZE, SIDE_OF)
-
 MAX_IN_ROW: Final = 6
 """Of a class in a photo; more are not counted off."""
-_ORDINALS: Final = {2: "second", 3: "third"}
-_OF_CLASS: Final = ("image_id", "category")
-_UNSEEN: Final = -1.0
-"""Stands for a gap in the mirror where the mirror lacks the object: clear by no threshold."""
 
 NEIGHBORS: Final[Mapping[str, tuple[str, ...]]] = {
     "red": ("orange", "pink", "brown"),
@@ -40,16 +37,6 @@ NEIGHBORS: Final[Mapping[str, tuple[str, ...]]] = {
 """Colours that one person may call by the name of the other."""
 
 
-def clearness_needed(thresholds: VerificationConfig) -> Mapping[str, float]:
-    """By kind, the `value` from which a phrase is clear; a class name needs none."""
-    return {
-        COLOR: thresholds.min_color_share,
-        ORDINAL: thresholds.min_ordinal_gap,
-        SIZE: thresholds.min_size_ratio,
-        SIDE_OF: thresholds.min_gap,
-    }
-
-
 def color_facts(scenes: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
     """What the colours of all that may be of a class allow to be said of one of them.
 
@@ -61,35 +48,42 @@ def color_facts(scenes: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
         image_id, category, `color`, `color_matches`: how many of the class it may fit, and `class_color_share`: the
         smallest share of a plain colour in the class; one row each colour that one of the class has.
     """
-    possible = possible_objects(scenes, config).select(*_OF_CLASS, "color", "color_share", "unsure")
-    named_alike = pl.DataFrame(
-        [(color, other) for color, others in NEIGHBORS.items() for other in (color, *others)],
-        schema={"color": pl.String, "other": pl.String},
-        orient="row",
-    ).lazy()
-    of_class = possible.group_by(_OF_CLASS).agg(
+    possible = possible_objects(scenes, config).select(*OF_CLASS, "color", "color_share", "unsure")
+    of_class = possible.group_by(OF_CLASS).agg(
         untold=pl.col("color").null_count().cast(pl.Int32) + pl.col("unsure").first(),
         class_color_share=pl.col("color_share").min(),
     )
-    colored = possible.filter(pl.col("color").is_not_null()).group_by(*_OF_CLASS, "color").agg(number=pl.len())
+    colored = possible.filter(pl.col("color").is_not_null()).group_by(*OF_CLASS, "color").agg(number=pl.len())
     return (
-        colored.select(*_OF_CLASS, "color")
-        .join(named_alike, on="color")
-        .join(colored, left_on=[*_OF_CLASS, "other"], right_on=[*_OF_CLASS, "color"])
-        .group_by(*_OF_CLASS, "color")
+        colored.select(*OF_CLASS, "color")
+        .join(_like_colors(), on="color")
+        .join(colored, left_on=[*OF_CLASS, "other"], right_on=[*OF_CLASS, "color"])
+        .group_by(*OF_CLASS, "color")
         .agg(alike=pl.col("number").sum().cast(pl.Int32))
-        .join(of_class, on=_OF_CLASS)
-        .select(*_OF_CLASS, "color", "class_color_share", color_matches=pl.col("alike") + pl.col("untold"))
+        .join(of_class, on=OF_CLASS)
+        .select(*OF_CLASS, "color", "class_color_share", color_matches=pl.col("alike") + pl.col("untold"))
     )
 
 
-def phrases(scenes: pl.LazyFrame, entities: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
+def _like_colors() -> pl.LazyFrame:
+    """`color`, and every `other` that may be called so, itself among them."""
+    return pl.LazyFrame(
+        [(color, other) for color, others in NEIGHBORS.items() for other in (color, *others)],
+        schema={"color": pl.String, "other": pl.String},
+        orient="row",
+    )
+
+
+def phrases(
+    scenes: pl.LazyFrame, entities: pl.LazyFrame, config: ForgeConfig, descriptions: pl.LazyFrame | None = None
+) -> pl.LazyFrame:
     """Every phrase for every object that questions may name.
 
     Args:
         scenes: rows of `SCENES`.
         entities: as `entities.entities` gives them.
         config: the whole configuration.
+        descriptions: rows of `DESCRIPTIONS`, where a vision-language model was asked.
 
     Returns:
         image_id, object_id, kind, text ("the second dog from the left"), bare (the same without "the"), value, matches,
@@ -99,19 +93,22 @@ def phrases(scenes: pl.LazyFrame, entities: pl.LazyFrame, config: ForgeConfig) -
     """
     facts = _facts(scenes, config).collect().lazy()
     named = entities.select("image_id", "object_id", "category", "singular", "entities_of_class", spread="count_spread")
-    is_row = (pl.len().over(_OF_CLASS) > 1) & (pl.col("of_class") <= MAX_IN_ROW)
+    is_row = (pl.len().over(OF_CLASS) > 1) & (pl.col("of_class") <= MAX_IN_ROW)
     in_row = facts.filter(is_row).collect().lazy()
     landmarks = _landmarks(entities, config.verification).collect().lazy()
     colors = color_facts(scenes, config).collect().lazy()
+    counted_off = possible_objects(scenes, config).join(in_row, on="object_id", how="semi")
+    depths = depth_pairs(counted_off, config.verification, within=OF_CLASS).collect().lazy()
     needed = clearness_needed(config.verification)
     reaches = pl.col("value") >= pl.col("kind").replace_strict(needed, default=None, return_dtype=pl.Float64)
     made = [
         _by_class(named, facts),
         _by_color(named, facts, colors),
-        _by_place(named, in_row),
-        _by_size(named, in_row),
+        *ranked_phrases(named, in_row, _like_colors(), depths, needed),
         _by_landmark(named, in_row, landmarks, facts),
     ]
+    if descriptions is not None:
+        made.append(described_phrases(descriptions, entities))
     fields = [pl.col(field.name).cast(field.dtype) for field in PHRASE.fields]
     return (
         pl.concat(pl.collect_all(made))
@@ -122,8 +119,16 @@ def phrases(scenes: pl.LazyFrame, entities: pl.LazyFrame, config: ForgeConfig) -
             & (reaches | (pl.col("kind") == CLASS)).fill_null(value=False),
             text=pl.format("the {}", "bare"),
         )
+        .pipe(_without_needless_colors)
         .with_columns(phrase=pl.struct(fields))
     )
+
+
+def _without_needless_colors(said: pl.LazyFrame) -> pl.LazyFrame:
+    """Leave out a rank in a colour where the same kind of rank in the whole class is clear."""
+    rank = pl.col("kind").replace(dict(RANK_OF))
+    told_without = (pl.col("is_clear") & (pl.col("kind") == rank)).any().over("object_id", rank)
+    return said.filter(~(told_without & (pl.col("kind") != rank)))
 
 
 def _facts(scenes: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
@@ -133,9 +138,7 @@ def _facts(scenes: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
     def seen_again(side: str) -> pl.Expr:
         return pl.when(is_human).then(pl.col(side)).otherwise(pl.col(f"mirror_{side}"))
 
-    hidden = pl.col("is_truncated").fill_null(value=True) | (
-        pl.col("occlusion").fill_null(1.0) > config.verification.max_occlusion
-    )
+    occluded = pl.col("occlusion").fill_null(1.0) > config.verification.max_occlusion
     return possible_objects(scenes, config).select(
         "image_id",
         "object_id",
@@ -143,35 +146,16 @@ def _facts(scenes: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
         "color",
         "unsure",
         "of_class",
+        boxes_of_class=pl.len().over(OF_CLASS),
+        class_color_share=pl.col("color_share").min().over(OF_CLASS),
         width="image_width",
         left="x1",
         right="x2",
         mirror_left=seen_again("x1"),
         mirror_right=seen_again("x2"),
         area=(pl.col("x2") - pl.col("x1")) * (pl.col("y2") - pl.col("y1")),
-        is_hidden=hidden,
-    )
-
-
-def _finished(
-    rows: pl.LazyFrame,
-    kind: str,
-    bare: pl.Expr,
-    *,
-    spread: pl.Expr | None = None,
-    value: pl.Expr | None = None,
-    landmark: pl.Expr | None = None,
-) -> pl.LazyFrame:
-    absent = pl.lit(None)
-    return rows.select(
-        "image_id",
-        "object_id",
-        pl.lit(kind).alias("kind"),
-        bare.alias("bare"),
-        (absent if value is None else value).cast(pl.Float64).alias("value"),
-        pl.col("matches").cast(pl.Int32),
-        (absent if spread is None else spread).cast(pl.Int32).alias("count_spread"),
-        (absent if landmark is None else landmark).cast(pl.String).alias("landmark_id"),
+        is_occluded=occluded,
+        is_hidden=pl.col("is_truncated").fill_null(value=True) | occluded,
     )
 
 
@@ -179,86 +163,18 @@ def _by_class(named: pl.LazyFrame, facts: pl.LazyFrame) -> pl.LazyFrame:
     """Such as "the bus", of which one is found."""
     only = named.filter(pl.col("entities_of_class") == 1)
     known = only.join(facts.select("object_id", matches="of_class"), on="object_id")
-    return _finished(known, CLASS, pl.col("singular"))
+    return stated(known, pl.lit(CLASS), pl.col("singular"))
 
 
 def _by_color(named: pl.LazyFrame, facts: pl.LazyFrame, colors: pl.LazyFrame) -> pl.LazyFrame:
     """Such as "the red car", of which one is found."""
     colored = (
         named.join(facts.select("object_id", "color"), on="object_id")
-        .join(colors, on=[*_OF_CLASS, "color"])
-        .filter(pl.len().over(*_OF_CLASS, "color") == 1)
+        .join(colors, on=[*OF_CLASS, "color"])
+        .filter(pl.len().over(*OF_CLASS, "color") == 1)
         .rename({"color_matches": "matches"})
     )
-    return _finished(colored, COLOR, pl.format("{} {}", "color", "singular"), value=pl.col("class_color_share"))
-
-
-def _by_place(named: pl.LazyFrame, in_row: pl.LazyFrame) -> pl.LazyFrame:
-    """Such as "the second person from the left": the row is the same in the photo and in its mirror."""
-    center = (pl.col("left") + pl.col("right")) / 2
-    mirror_center = (pl.col("mirror_left") + pl.col("mirror_right")) / 2
-    number, place = pl.col("number"), pl.col("place")
-
-    def step(name: str) -> pl.Expr:
-        return pl.col(name) - pl.col(name).shift(1).over(_OF_CLASS)
-
-    row = (
-        in_row.with_columns(center=center, mirror_center=mirror_center)
-        .sort(*_OF_CLASS, "center", "object_id")
-        .with_columns(
-            place=pl.int_range(1, pl.len() + 1).over(_OF_CLASS),
-            number=pl.len().over(_OF_CLASS).cast(pl.Int64),
-            before=pl.min_horizontal(step("center"), step("mirror_center").fill_null(_UNSEEN)) / pl.col("width"),
-        )
-        .with_columns(before=pl.when(place > 1).then("before"))
-        .with_columns(after=pl.col("before").shift(-1).over(_OF_CLASS))
-        .with_columns(value=pl.min_horizontal("before", "after"), matches=pl.col("unsure") + 1)
-        .filter(pl.col("value") > 0)
-        .join(named.drop("image_id", "category"), on="object_id")
-    )
-    ordinals = pl.DataFrame(
-        {"nth": list(_ORDINALS), "ordinal": list(_ORDINALS.values())}, schema_overrides={"nth": pl.Int64}
-    )
-    ends = row.filter((place == 1) | (place == number))
-    end = pl.when(place == 1).then(pl.lit("leftmost")).otherwise(pl.lit("rightmost"))
-    between = row.filter((place > 1) & (place < number))
-    finished = [
-        _finished(ends, ORDINAL, pl.format("{} {}", end, "singular"), spread=pl.col("spread"), value=pl.col("value"))
-    ]
-    for side, nth in (("left", place), ("right", number + 1 - place)):
-        counted = between.with_columns(nth=nth).join(ordinals.lazy(), on="nth")
-        bare = pl.format("{} {} from the {}", "ordinal", "singular", pl.lit(side))
-        finished.append(_finished(counted, ORDINAL, bare, spread=pl.col("spread"), value=pl.col("value")))
-    return pl.concat(finished)
-
-
-def _by_size(named: pl.LazyFrame, in_row: pl.LazyFrame) -> pl.LazyFrame:
-    """Such as "the largest dog"; one that is cut or hidden may be larger than it looks."""
-    is_hidden = pl.col("is_hidden").cast(pl.Int32)
-    ranked = (
-        in_row.sort(*_OF_CLASS, "area", "object_id", descending=[False, False, True, False])
-        .with_columns(
-            place=pl.int_range(1, pl.len() + 1).over(_OF_CLASS),
-            number=pl.len().over(_OF_CLASS),
-            next_smaller=pl.col("area").shift(-1).over(_OF_CLASS),
-            next_larger=pl.col("area").shift(1).over(_OF_CLASS),
-            hidden_others=is_hidden.sum().over(_OF_CLASS) - is_hidden,
-        )
-        .join(named.drop("image_id", "category"), on="object_id")
-    )
-    fits = pl.col("unsure") + 1
-    largest = ranked.filter((pl.col("place") == 1) & (pl.col("number") > 1)).with_columns(
-        value=pl.col("area") / pl.col("next_smaller"), matches=fits + pl.col("hidden_others")
-    )
-    smallest = ranked.filter((pl.col("place") == pl.col("number")) & (pl.col("number") > 1)).with_columns(
-        value=pl.col("next_larger") / pl.col("area"), matches=fits + is_hidden
-    )
-    return pl.concat(
-        _finished(
-            rows, SIZE, pl.format("{} {}", pl.lit(word), "singular"), spread=pl.col("spread"), value=pl.col("value")
-        )
-        for word, rows in (("largest", largest), ("smallest", smallest))
-    )
+    return stated(colored, pl.lit(COLOR), pl.format("{} {}", "color", "singular"), value=pl.col("class_color_share"))
 
 
 def _landmarks(entities: pl.LazyFrame, thresholds: VerificationConfig) -> pl.LazyFrame:
@@ -288,7 +204,7 @@ def _by_landmark(
             else pl.col(f"{prefix}left") - pl.col(f"landmark_{prefix}right")
             for prefix in ("", "mirror_")
         )
-        return pl.min_horizontal(*(one.fill_null(_UNSEEN) for one in gaps)) / pl.col("width")
+        return pl.min_horizontal(*(one.fill_null(UNSEEN) for one in gaps)) / pl.col("width")
 
     by_landmark = (
         in_row.join(landmarks.join(places, on="landmark_id"), on="image_id")
@@ -299,7 +215,7 @@ def _by_landmark(
             is_left=pl.col("left") + pl.col("right") < pl.col("landmark_left") + pl.col("landmark_right"),
         )
     )
-    group = (*_OF_CLASS, "landmark_id")
+    group = (*OF_CLASS, "landmark_id")
     found: list[pl.LazyFrame] = []
     for side, own, other in (("left", "gap_left", "gap_right"), ("right", "gap_right", "gap_left")):
         on_side = pl.col("is_left") if side == "left" else ~pl.col("is_left")
@@ -316,9 +232,9 @@ def _by_landmark(
         )
     clearest = pl.struct("matches", -pl.col("value"), "landmark_id", "side").rank("ordinal").over("object_id") == 1
     best = pl.concat(found).filter(clearest).join(named, on="object_id")
-    return _finished(
+    return stated(
         best,
-        SIDE_OF,
+        pl.lit(SIDE_OF),
         pl.format("{} to the {} of the {}", "singular", "side", "landmark"),
         spread=pl.col("spread"),
         value=pl.col("value"),

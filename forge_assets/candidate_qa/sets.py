@@ -55,7 +55,7 @@ def described(sets: pl.LazyFrame) -> pl.LazyFrame:
         .agg(
             pl.first("image_sha256"),
             names=pl.col("name").sort_by("position"),
-            detectors=pl.col("detector").drop_nulls().unique().sort(),
+            detectors=pl.col("detector").explode(empty_as_null=False).unique().sort(),
             **evidence_in_order("position"),
         )
         .filter(pl.col("names").list.n_unique() == pl.col("size"))

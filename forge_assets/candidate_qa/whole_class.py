@@ -50,7 +50,8 @@ def whole_classes(entities: pl.LazyFrame, min_score: float) -> pl.LazyFrame:
             e_count_strict=pl.first("count_strict"),
             e_count_loose=pl.first("count_loose"),
             e_count_mirror=pl.first("count_mirror"),
-            e_models=pl.col("detector").drop_nulls().unique().sort(),
+            e_count_human=pl.first("count_human"),
+            e_models=pl.col("detector").explode(empty_as_null=False).unique().sort(),
             number=pl.len().cast(pl.Int32),
             **evidence_in_order(*left_to_right),
         )

@@ -4,16 +4,18 @@ import time
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
+from forge_assets.detections.detect import Networks
 from forge_assets.detections.detect import detections as detect
 from forge_assets.raw_images.asset import raw_images
 from forge_assets.stage import GPU_POOL, counts_of, materialized, progress_of, shard_of, stage_asset
 from forge_assets.stage_pictures import picture_of_detections
 from forge_assets.tables import DETECTIONS
+from forge_resources.config import ModelsConfig
 from forge_resources.dagster_resources import ForgeResource
-from forge_resources.models.selection import load_detector, load_pose
 
-VERSION = "1"
+VERSION = "2"
 
 
 @stage_asset(
@@ -28,24 +30,25 @@ def detections(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.Ma
     started, lake, key = time.monotonic(), forge.lake, shard_of(context)
     config = forge.config
     taken = lake.require_passed("raw_images", key)
-    detector, pose = load_detector(config), load_pose(config)
-    models = {"detector": detector.identity} | ({"pose": pose.identity} if pose else {})
-    context.log.info(f"models: {models}")
+    networks = Networks.load(config)
+    context.log.info(f"models: {networks.names}")
     photos = lake.batches("raw_images", key, config.models.detector.batch_size)
     manifest = lake.write(
         "detections",
         key,
-        detect(photos, detector, pose, config.models, progress_of(context, "detections", taken.rows)),
+        detect(photos, networks, config.models, progress_of(context, "detections", taken.rows)),
         DETECTIONS,
         inputs={"raw_images": taken.content_hash},
         versions={
             "code": VERSION,
-            **models,
-            "detector_settings": config.models.detector.digest,
-            "pose_settings": config.models.pose.digest,
+            **networks.names,
+            **_settings(config.models),
         },
     )
-    rows = lake.scan("detections", key).select("category", "origin", "mirror_iou", "keypoints").collect()
+    found = (
+        lake.scan("detections", key).select("category", "origin", "mirror_iou", "second_score", "keypoints").collect()
+    )
+    rows = found.filter(pl.col("origin").is_in(["human", "detector"]))
     return materialized(
         lake,
         manifest,
@@ -54,8 +57,20 @@ def detections(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.Ma
             "photos": taken.rows,
             "photos_per_second": round(taken.rows / max(time.monotonic() - started, 1e-9), 2),
             "found_in_mirror": rows["mirror_iou"].count(),
+            "found_by_second_detector": (rows["second_score"] > 0).sum(),
+            "found_elsewhere_alone": found.height - rows.height,
             "people_with_keypoints": rows["keypoints"].count(),
             "categories": dg.MetadataValue.json(counts_of(rows, "category")),
         },
         picture_of_detections(lake, key),
     )
+
+
+def _settings(models: ModelsConfig) -> dict[str, str]:
+    sections = {
+        "detector": models.detector,
+        "second_detector": models.second_detector,
+        "pose": models.pose,
+        "second_pose": models.second_pose,
+    }
+    return {f"{name}_settings": section.digest for name, section in sections.items() if section is not None}

@@ -1,39 +1,73 @@
 """The networks' part of `detections`: boxes and keypoints, on each photo and on its mirror."""
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from forge_assets.detections.mirror import turn_back_keypoints
-from forge_assets.detections.objects import Objects, gather, rows
+from forge_assets.detections.objects import Objects, SecondOpinion, gather, rows
 from forge_assets.tables import DETECTIONS
-from forge_resources.config import ModelsConfig
+from forge_resources.config import ForgeConfig, ModelsConfig
 from forge_resources.models.batching import Photo, decoded
 from forge_resources.models.boxes import FloatArray, mirror_boxes
 from forge_resources.models.detectors import Detector
 from forge_resources.models.pose import PoseEstimator
+from forge_resources.models.selection import load_detector, load_pose, load_second_detector, load_second_pose
 
 PHOTOS_A_TABLE: Final = 256
+
+_Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks of the stage; those that may be None are optional."""
+
+    detector: Detector
+    pose: PoseEstimator | None = None
+    second_detector: Detector | None = None
+    second_pose: PoseEstimator | None = None
+
+    @classmethod
+    def load(cls, config: ForgeConfig) -> Self:
+        """The configured networks; raises as `selection.load_detector`."""
+        return cls(load_detector(config), load_pose(config), load_second_detector(config), load_second_pose(config))
+
+    @property
+    def identities(self) -> dict[str, str | None]:
+        """By the column of `detections` that names it; None where there is no such network."""
+        networks = {
+            "detector": self.detector,
+            "second_detector": self.second_detector,
+            "pose_model": self.pose,
+            "second_pose_model": self.second_pose,
+        }
+        return {column: network.identity if network else None for column, network in networks.items()}
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The identities of those that are there."""
+        return {column: identity for column, identity in self.identities.items() if identity is not None}
 
 
 def detections(
     photos: Iterable[pl.DataFrame],
-    detector: Detector,
-    pose: PoseEstimator | None,
+    networks: Networks,
     config: ModelsConfig,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[pl.DataFrame]:
     """Find objects and read poses in photos and in their mirrors.
 
-    A batch of the detector is half photos, half their mirrors; the next photos are decoded meanwhile.
+    A batch of the detector is half photos, half their mirrors; the next photos are decoded meanwhile. The second
+    networks see the photos alone.
 
     Args:
         photos: batches of `raw_images` rows, sorted by image_id over all batches.
-        detector: finds objects.
-        pose: reads people's keypoints, where there is one.
+        networks: find objects and read people's keypoints.
         config: batch size and the score from which people are asked for their pose.
         progress: is told how many photos are done in all, after each batch.
 
@@ -47,7 +81,7 @@ def detections(
     made: list[dict[str, Any]] = []
     held = done = 0
     for together in decoded(photos, max(1, config.detector.batch_size // 2)):
-        made += _detect(together, detector, pose, config.pose.min_person_score)
+        made += _detect(together, networks, config.pose.min_person_score)
         held, done = held + len(together), done + len(together)
         if progress is not None:
             progress(done)
@@ -58,44 +92,47 @@ def detections(
         yield pl.DataFrame(made, schema=dict(DETECTIONS))
 
 
-def _detect(
-    photos: list[Photo], detector: Detector, pose: PoseEstimator | None, min_person_score: float
-) -> list[dict[str, Any]]:
+def _detect(photos: list[Photo], networks: Networks, min_person_score: float) -> list[dict[str, Any]]:
     images = [photo.image for photo in photos]
     mirrors = [photo.mirrored() for photo in photos]
-    boxes = detector.detect([*images, *mirrors])
+    boxes = networks.detector.detect([*images, *mirrors])
     found = [
-        gather(photo.row, here, there.mirrored(photo.image.shape[1]), min_person_score)
-        for photo, here, there in zip(photos, boxes[: len(photos)], boxes[len(photos) :], strict=True)
-    ]
-    poses: list[tuple[FloatArray | None, FloatArray | None]] = [(None, None)] * len(photos)
-    if pose is not None:
-        poses = _read_poses(images, mirrors, found, pose)
-    return [
-        row
-        for photo, objects, (here, there) in zip(photos, found, poses, strict=True)
-        for row in rows(
-            photo.row,
-            objects,
-            here,
-            there,
-            detector=detector.identity,
-            pose_model=pose.identity if pose is not None else None,
+        gather(photo.row, here, there.mirrored(photo.image.shape[1]), min_person_score, second)
+        for photo, here, there, second in zip(
+            photos, boxes[: len(photos)], boxes[len(photos) :], _second_opinions(images, networks), strict=True
         )
     ]
+    poses = _read_poses(images, mirrors, found, networks)
+    return [
+        row
+        for photo, objects, (here, there, second) in zip(photos, found, poses, strict=True)
+        for row in rows(photo.row, objects, here, there, second, models=networks.identities)
+    ]
+
+
+def _second_opinions(images: list[_Image], networks: Networks) -> Sequence[SecondOpinion | None]:
+    if networks.second_detector is None:
+        return [None] * len(images)
+    knows = networks.second_detector.categories
+    return [SecondOpinion(boxes, knows) for boxes in networks.second_detector.detect(images)]
+
+
+_Poses = tuple[FloatArray | None, FloatArray | None, FloatArray | None]
 
 
 def _read_poses(
-    images: list[NDArray[np.uint8]], mirrors: list[NDArray[np.uint8]], found: list[Objects], pose: PoseEstimator
-) -> list[tuple[FloatArray | None, FloatArray | None]]:
-    """Poses of the people of photos that have any, in photo and mirror; the mirror's are turned back."""
+    images: list[_Image], mirrors: list[_Image], found: list[Objects], networks: Networks
+) -> Sequence[_Poses]:
+    """Poses of the people of photos that have any, in photo, in mirror, turned back, and by the second network."""
+    poses: list[_Poses] = [(None, None, None)] * len(images)
+    if networks.pose is None:
+        return poses
     peopled = [index for index, objects in enumerate(found) if len(objects.people)]
     widths = [image.shape[1] for image in images]
-    read = pose.estimate(
-        [*(images[i] for i in peopled), *(mirrors[i] for i in peopled)],
-        [*(found[i].people for i in peopled), *(mirror_boxes(found[i].people, widths[i]) for i in peopled)],
-    )
-    poses: list[tuple[FloatArray | None, FloatArray | None]] = [(None, None)] * len(images)
-    for index, here, there in zip(peopled, read[: len(peopled)], read[len(peopled) :], strict=True):
-        poses[index] = here, turn_back_keypoints(there, widths[index])
+    seen, people = [images[i] for i in peopled], [found[i].people for i in peopled]
+    turned = [mirror_boxes(boxes, widths[i]) for i, boxes in zip(peopled, people, strict=True)]
+    read = networks.pose.estimate([*seen, *(mirrors[i] for i in peopled)], [*people, *turned])
+    again = networks.second_pose.estimate(seen, people) if networks.second_pose else [None] * len(peopled)
+    for index, here, there, second in zip(peopled, read[: len(peopled)], read[len(peopled) :], again, strict=True):
+        poses[index] = here, turn_back_keypoints(there, widths[index]), second
     return poses

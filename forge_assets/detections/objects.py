@@ -1,6 +1,6 @@
 """The objects of one photo: human labels, the detector's boxes, and how they and the mirrored photo's match."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +13,18 @@ from forge_resources.models.boxes import Boxes, FloatArray, iou_matrix, match_on
 PERSON: Final = "person"
 MIN_MIRROR_MATCH_IOU: Final = 0.3
 MIN_HUMAN_MATCH_IOU: Final = 0.5
+SAME_OBJECT_IOU: Final = 0.6
+"""Of two boxes of one class this alike, one is no other object: networks suppress the weaker one."""
 _NOBODY: Final = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SecondOpinion:
+    """What the second detector found in one photo."""
+
+    boxes: Boxes
+    knows: frozenset[str]
+    """The classes that it could have found."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +42,10 @@ class Objects:
     """M boxes of the mirrored photo, turned back."""
     mirror_of: NDArray[np.intp]
     """Shape (D,): the mirrored photo's box of each, -1 without."""
+    second: SecondOpinion | None
+    """None without a second detector."""
+    second_of: NDArray[np.intp]
+    """Shape (D,): the second detector's box of each, -1 without."""
     detected_of: NDArray[np.intp]
     """Shape (H,): the detector's box of each label, -1 without."""
     human_iou: FloatArray
@@ -41,18 +56,25 @@ class Objects:
     """Shape (P, 4): boxes whose pose is asked for."""
 
 
-def gather(photo: Mapping[str, Any], detected: Boxes, mirrored: Boxes, min_person_score: float) -> Objects:
-    """Match labels, boxes and the mirrored photo's boxes within each category.
+def gather(
+    photo: Mapping[str, Any],
+    detected: Boxes,
+    mirrored: Boxes,
+    min_person_score: float,
+    second: SecondOpinion | None = None,
+) -> Objects:
+    """Match labels, boxes, the mirrored photo's boxes and the second detector's within each category.
 
-    Matches are one to one, the largest overlap first: boxes of photo and mirror from an IoU of 0.3, labels and
-    boxes from 0.5. Crowds match nothing. Each person is asked once: a label takes the pose of the detected person
-    that it matches, and has its own box asked where there is none of at least `min_person_score`.
+    Matches are one to one, the largest overlap first: boxes of photo and mirror, and of both detectors, from an IoU
+    of 0.3, labels and boxes from 0.5. Crowds match nothing. Each person is asked once: a label takes the pose of the
+    detected person that it matches, and has its own box asked where there is none of at least `min_person_score`.
 
     Args:
         photo: row of `raw_images`; `labels` may be null.
         detected: boxes in the photo.
         mirrored: boxes in the mirrored photo, turned back.
         min_person_score: weaker people are not asked for their pose.
+        second: what another detector found.
 
     Raises:
         ValueError: if a label's box lies outside the photo or is empty.
@@ -81,6 +103,8 @@ def gather(photo: Mapping[str, Any], detected: Boxes, mirrored: Boxes, min_perso
         detected=detected,
         mirrored=mirrored,
         mirror_of=match_one_to_one(mirror_iou, MIN_MIRROR_MATCH_IOU),
+        second=second,
+        second_of=_second_of(detected, second),
         detected_of=detected_of,
         human_iou=human_iou,
         person_of=(human_person, detected_person),
@@ -93,26 +117,28 @@ def rows(
     found: Objects,
     poses: FloatArray | None,
     mirror_poses: FloatArray | None,
+    second_poses: FloatArray | None = None,
     *,
-    detector: str,
-    pose_model: str | None,
+    models: Mapping[str, str | None],
 ) -> list[dict[str, Any]]:
     """The photo's rows of `detections`, sorted by object_id.
+
+    Boxes that only the mirrored photo or only the second detector shows have rows of their own: such an object
+    may be there too.
 
     Args:
         photo: row of `raw_images`.
         found: its objects.
         poses: shape (P, 17, 3) for `found.people`, NaN where none was found; None without a pose network.
         mirror_poses: the same from the mirrored photo, turned back.
-        detector: identity of the detector.
-        pose_model: identity of the pose network.
+        second_poses: the same of the second pose network, in the photo.
+        models: identities of the networks by their columns: detector, second_detector, pose_model, second_pose_model.
     """
     common = {
         "image_id": photo["image_id"],
         "source": photo["source"],
         "shard": photo["shard"],
-        "detector": detector,
-        "pose_model": pose_model,
+        **models,
     }
     human_person, detected_person = found.person_of
     made: list[dict[str, Any]] = []
@@ -130,7 +156,8 @@ def rows(
                 "score": float(found.detected.scores[index]),
                 "match_iou": float(overlaps.max(initial=0.0)) if photo["is_labeled"] else None,
                 **_mirror_evidence(found, index),
-                **_pose(poses, mirror_poses, int(detected_person[index])),
+                **_second_evidence(found, found.detected.categories[index], index),
+                **_pose(poses, mirror_poses, second_poses, int(detected_person[index])),
             }
         )
     for index, box in enumerate(found.human):
@@ -147,9 +174,11 @@ def rows(
                 "score": float(found.detected.scores[match]) if match >= 0 else None,
                 "match_iou": float(found.human_iou[index, match]) if match >= 0 else None,
                 **_mirror_evidence(found, match),
-                **_pose(poses, mirror_poses, int(human_person[index])),
+                **_second_evidence(found, found.human_categories[index], match),
+                **_pose(poses, mirror_poses, second_poses, int(human_person[index])),
             }
         )
+    made += [{**common, **row} for row in _found_elsewhere(photo, found)]
     return sorted(made, key=lambda row: row["object_id"])
 
 
@@ -183,8 +212,57 @@ def _mirror_evidence(found: Objects, detected: int) -> dict[str, float | None]:
     }
 
 
-def _pose(poses: FloatArray | None, mirror_poses: FloatArray | None, person: int) -> dict[str, Any]:
-    return {"keypoints": _keypoints(poses, person), "mirror_keypoints": _keypoints(mirror_poses, person)}
+def _second_of(detected: Boxes, second: SecondOpinion | None) -> NDArray[np.intp]:
+    if second is None:
+        return np.full(len(detected), _NOBODY)
+    same = _same(detected.categories, second.boxes.categories)
+    return match_one_to_one(iou_matrix(detected.xyxy, second.boxes.xyxy) * same, MIN_MIRROR_MATCH_IOU)
+
+
+def _second_evidence(found: Objects, category: str, detected: int) -> dict[str, float | None]:
+    """Null where there is no second detector or it does not know the class; 0 where it does and found nothing."""
+    if found.second is None or category not in found.second.knows:
+        return {"second_score": None, "second_iou": None}
+    match = int(found.second_of[detected]) if detected >= 0 else _NOBODY
+    if match < 0:
+        return {"second_score": 0.0, "second_iou": 0.0}
+    box = found.second.boxes.xyxy[match]
+    return {
+        "second_score": float(found.second.boxes.scores[match]),
+        "second_iou": float(iou_matrix(found.detected.xyxy[[detected]], box[None])[0, 0]),
+    }
+
+
+def _found_elsewhere(photo: Mapping[str, Any], found: Objects) -> Iterator[dict[str, Any]]:
+    """Rows of boxes that nothing in the photo itself matches."""
+    others = [("mirror", found.mirrored, found.mirror_of)]
+    if found.second is not None:
+        others.append(("second", found.second.boxes, found.second_of))
+    for origin, boxes, matched in others:
+        ious = iou_matrix(boxes.xyxy, found.detected.xyxy) * _same(boxes.categories, found.detected.categories)
+        is_known = ious.max(axis=1, initial=0.0) >= SAME_OBJECT_IOU
+        is_known[matched[matched >= 0]] = True
+        human_ious = iou_matrix(boxes.xyxy, found.human) * _same(boxes.categories, found.human_categories)
+        for index in np.flatnonzero(~is_known):
+            yield {
+                "object_id": f"{photo['image_id']}#{origin[0]}{index:03d}",
+                "origin": origin,
+                "category": boxes.categories[index],
+                **_corners("", boxes.xyxy[index]),
+                "is_crowd": False,
+                "score": float(boxes.scores[index]),
+                "match_iou": float(human_ious[index].max(initial=0.0)) if photo["is_labeled"] else None,
+            }
+
+
+def _pose(
+    poses: FloatArray | None, mirror_poses: FloatArray | None, second_poses: FloatArray | None, person: int
+) -> dict[str, Any]:
+    return {
+        "keypoints": _keypoints(poses, person),
+        "mirror_keypoints": _keypoints(mirror_poses, person),
+        "second_keypoints": _keypoints(second_poses, person),
+    }
 
 
 def _keypoints(poses: FloatArray | None, person: int) -> list[dict[str, float]] | None:

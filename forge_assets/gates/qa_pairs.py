@@ -40,7 +40,7 @@ def pair_expectations(config: ForgeConfig) -> "list[Expectation]":
         *present(
             "qa_id", "image_id", "task", "level", "question", "answer", "answer_kind", "template_id", "evidence_given"
         ),
-        *present("form", "category_count"),
+        *present("short_answer", "form", "category_count"),
         *present("object_count", "answer_object_count", "image_width", "image_height", "split", "license"),
         unique("qa_id"),
         holds("is_of_partition"),
@@ -72,6 +72,7 @@ def pair_expectations(config: ForgeConfig) -> "list[Expectation]":
         holds("no_double_blanks"),
         # the answer
         holds("answer_fits_kind"),
+        holds("short_answer_is_said"),
         holds("choices_fit_kind"),
         holds("answer_boxes_are_of_objects"),
         holds("count_is_of_objects"),
@@ -142,10 +143,11 @@ def pair_frame(lake: Lake, table: str, key: ShardKey) -> pl.DataFrame:
             ),
             answer_fits_kind=_answer_fits_kind(),
             choices_fit_kind=_choices_fit_kind(),
-            answer_boxes_are_of_objects=(~_is_kind("bbox") | (_boxes_in("answer") == pl.col("answer_boxes"))).fill_null(
-                value=False
-            ),
-            count=pl.when(_states_number()).then(pl.col("answer").str.to_integer(strict=False)),
+            short_answer_is_said=_short_answer_is_said(),
+            answer_boxes_are_of_objects=(
+                ~_is_kind("bbox") | (_boxes_in("short_answer") == pl.col("answer_boxes"))
+            ).fill_null(value=False),
+            count=pl.when(_states_number()).then(pl.col("short_answer").str.to_integer(strict=False)),
             near_far_names_its_object=~_is_task("near_far")
             | (
                 pl.col("answer_object_ids").list.len()
@@ -218,8 +220,8 @@ def _boxes_in(text: str) -> pl.Expr:
 
 
 def _answer_fits_kind() -> pl.Expr:
-    """Integers are digits, choices one of the options, boxes JSON with one box for each object of the answer."""
-    answer = pl.col("answer")
+    """Short answers: digits, one of the options, or JSON of boxes with one for each object of the answer."""
+    answer = pl.col("short_answer")
     named_boxes = answer.str.count_matches(_BOX)
     fits = (
         pl.when(_is_kind("integer"))
@@ -227,12 +229,26 @@ def _answer_fits_kind() -> pl.Expr:
         .when(_is_kind("choice"))
         .then(pl.col("choices").list.contains(answer))
         .when(_is_kind("yes_no"))
-        .then(answer.is_in(["Yes", "No"]))
+        .then(answer.is_in(["yes", "no"]))
         .when(_is_kind("bbox"))
         .then(answer.str.json_path_match("$").is_not_null() & (named_boxes == pl.col("answer_object_ids").list.len()))
         .otherwise(answer.str.contains(r"\S"))
     )
     return fits.fill_null(value=False)
+
+
+def _short_answer_is_said() -> pl.Expr:
+    """The answer holds the short one: of yes and no as its first word, of numbers as a number or, for none, as "no"."""
+    answer, short = pl.col("answer").str.to_lowercase(), pl.col("short_answer").str.to_lowercase()
+    none = (short == "0") & answer.str.contains(r"\bno\b")
+    said = (
+        pl.when(_is_kind("yes_no"))
+        .then(answer.str.extract(r"^(\w+)", 1) == short)
+        .when(_is_kind("integer"))
+        .then(answer.str.extract_all(r"\d+").list.contains(short) | none)
+        .otherwise(answer.str.contains(short, literal=True))
+    )
+    return said.fill_null(value=False)
 
 
 def _choices_fit_kind() -> pl.Expr:

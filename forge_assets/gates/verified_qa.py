@@ -90,18 +90,18 @@ def answer_shares(pairs: pl.LazyFrame) -> dict[str, float | None]:
     """
     kind = pl.col("answer_kind").cast(pl.String)
     task = pl.col("task").cast(pl.String)
-    by_word = pairs.filter(kind == "yes_no").select(task, place=pl.col("answer").str.to_lowercase())
+    by_word = pairs.filter(kind == "yes_no").select(task, place="short_answer")
     by_place = (
         pairs.filter(kind == "choice")
         .select(
             "qa_id",
             pl.col("task").cast(pl.String),
-            "answer",
+            "short_answer",
             "choices",
             place=pl.int_ranges(pl.col("choices").list.len()),
         )
         .explode("choices", "place")
-        .filter(pl.col("choices") == pl.col("answer"))
+        .filter(pl.col("choices") == pl.col("short_answer"))
         .select("task", pl.col("place").cast(pl.String))
     )
     shares = (

@@ -64,7 +64,8 @@ def load_plan(lake: Lake) -> BalancePlan:
     return BalancePlan(lake.scan_table("balance_plan").collect(), lake.scan_table("balance_repeats").collect())
 
 
-def _inputs(lake: Lake, shards: Mapping[ShardKey, str]) -> dict[str, str]:
+def plan_inputs(lake: Lake, shards: Mapping[ShardKey, str]) -> dict[str, str]:
+    """Content hashes of all that a plan over these shards rests on, by table and shard: a plan with others is stale."""
     pairs = {f"verified_qa/{key}": content_hash for key, content_hash in shards.items()}
     photos = {DUPLICATES: lake.table_manifest(DUPLICATES).content_hash} if lake.has_table(DUPLICATES) else {}
     return pairs | photos
@@ -100,7 +101,7 @@ def guessability(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.
     shards = verified_shards(lake)
     rows = baseline.guessability(releasable_pairs(lake, shards), config.baseline_pairs)
     manifest = lake.write_table(
-        "guessability", rows, GUESSABILITY, inputs=_inputs(lake, shards), versions={"code": baseline.VERSION}
+        "guessability", rows, GUESSABILITY, inputs=plan_inputs(lake, shards), versions={"code": baseline.VERSION}
     )
     lifts = _lifts(rows)
     context.log.info(f"points above chance, from the text alone: {lifts}")
@@ -124,7 +125,7 @@ def balance_plan_asset(context: dg.AssetExecutionContext, forge: ForgeResource) 
     plan = plans.balance(pairs, config, quotas)
     after = baseline.guessability(plans.selected(pairs, plan), config.baseline_pairs)
     shared: dict[str, Any] = {
-        "inputs": _inputs(lake, shards),
+        "inputs": plan_inputs(lake, shards),
         "versions": {"code": plans.VERSION, "balance": config.model_dump_json(), "quotas": json.dumps(dict(quotas))},
     }
     lake.write_table("balance_repeats", plan.repeats, BALANCE_REPEATS, **shared)

@@ -35,13 +35,14 @@ from forge_assets.release.pair_text import (
     kind,
     options,
     place,
+    question_template,
     word,
 )
 from forge_assets.tables import TASKS
 from forge_resources.config import BalanceConfig
 from forge_resources.errors import ForgeError
 
-VERSION: Final = "1"
+VERSION: Final = "2"
 
 STRATUM: Final[Mapping[str, pl.DataType]] = {
     "task": pl.String(),
@@ -54,7 +55,7 @@ STRATUM: Final[Mapping[str, pl.DataType]] = {
     "lower_box": pl.Boolean(),  # the answer is the option whose box in the text ends lower; null without boxes
     "larger_box": pl.Boolean(),  # ... is larger
     "box_side": pl.Boolean(),  # the answer is the side on which the box in the question lies
-    "template": pl.String(),  # template_id, where its share must be cut; else null
+    "template": pl.String(),  # of the question, where its share must be cut; else null
 }
 """What tells the strata of pairs apart."""
 
@@ -86,11 +87,12 @@ PAIR_COLUMNS: Final = (
     "image_sha256",
     "task",
     "question",
-    "answer",
+    "short_answer",
     "answer_kind",
     "choices",
     "categories",
     "template_id",
+    "form",
 )
 QUOTA: Final = "quota"
 _BEFORE_TEMPLATE: Final = [name for name in STRATUM if name != "template"]
@@ -129,13 +131,14 @@ def strata_of(pairs: pl.LazyFrame) -> pl.LazyFrame:
         pairs: PAIR_COLUMNS of verified pairs.
 
     Returns:
-        qa_id, template_id and the columns of STRATUM without `template`, in no certain order.
+        qa_id, template_id (of the question alone) and the columns of STRATUM without `template`, in no certain order.
     """
+    pairs = pairs.with_columns(template_id=question_template())
     closed = pairs.filter(is_closed()).with_columns(
         pl.col("task").cast(pl.String), kind=kind(), place=place(), options=options(), word=word()
     )
     favoured = pl.when(pl.col("word").is_null()).then("place").otherwise((~_favours_first()).cast(pl.Int8))
-    chosen = pl.col("answer")
+    chosen = pl.col("short_answer")
     other = pl.col("choices").list.get(1 - pl.col("place"), null_on_oob=True)
     compared = pl.col("word").is_null() & (pl.col("options") == 2)  # noqa: PLR2004 -- a comparison has two sides
     judged = closed.with_columns(
@@ -184,12 +187,12 @@ def _first_is_left() -> pl.Expr:
 
 
 def repeated(pairs: pl.LazyFrame) -> pl.DataFrame:
-    """Pairs of the same photo content, question and answer as another, which has the smallest id of all these.
+    """Pairs of the same photo content, question and short answer as another, which has the smallest id of all these.
 
     Returns:
         Rows of BALANCE_REPEATS, sorted by `qa_id`.
     """
-    same = ("image_sha256", "question", "answer")
+    same = ("image_sha256", "question", "short_answer")
     hashed = pairs.select(same_hash=pl.struct(same).hash()).collect(engine="streaming")["same_hash"]
     suspects = pl.LazyFrame({"same_hash": hashed.filter(hashed.is_duplicated()).unique()})
     return (

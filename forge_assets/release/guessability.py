@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Vectors = csr_matrix[np.float64]
 
-VERSION: Final = "1"
+VERSION: Final = "2"
 
 GUESSABILITY: Final[Mapping[str, pl.DataType]] = {
     "task": pl.String(),
@@ -47,10 +47,10 @@ TEXT_COLUMNS: Final = (
     "image_sha256",
     "task",
     "question",
-    "answer",
+    "short_answer",
     "answer_kind",
     "choices",
-    "template_id",
+    "form",
 )
 FOLDS: Final = 5
 MIN_PAIRS: Final = 50

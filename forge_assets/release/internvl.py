@@ -2,12 +2,13 @@
 
     {"id": …, "image": …, "width": …, "height": …, "conversations": [human, gpt]}
 
-Boxes are 0-1000 in tags: `<ref>chair</ref><box>[[x1, y1, x2, y2], …]</box>` for a grounding answer, one
-`<ref>` a label in the order of the answer, and `<box>[[x1, y1, x2, y2]]</box>` for a region in any other text.
+Boxes are 0-1000 in tags: `<ref>chair</ref><box>[[x1, y1, x2, y2], …]</box>` for the JSON of a grounding answer, one
+`<ref>` a label in the order of the answer, with the sentence around it, if any, as it is; and
+`<box>[[x1, y1, x2, y2]]</box>` for a region in any other text.
 A grounding question's request for JSON is taken out, since the answer is none.
 """
 
-from forge_assets.release.training_format import TrainingFormat
+from forge_assets.release.training_format import TrainingFormat, regions
 
 _REQUEST = r"(report|output|return|give|provide|list|write|answer|respond|reply|format)"
 _JSON_SENTENCE = rf"([.?!:])\s+(please\s+)?{_REQUEST}\b[^.?!]*\bjson\b[^.?!]*[.?!]?\s*$"
@@ -29,13 +30,13 @@ def _with_regions(text: str) -> str:
     """SQL that puts the regions of this row's boxes in a text into tags."""
     return f"""
 list_reduce(
-    list_prepend({text}, list_transform(list_distinct(boxes), lambda box: box::VARCHAR)),
+    list_prepend({text}, {regions()}),
     lambda text, region: replace(text, region, '<box>[' || region || ']</box>')
 )
 """
 
 
-_ITEMS = """from_json(answer, '[{"bbox_2d": ["INTEGER"], "label": "VARCHAR"}]')"""
+_ITEMS = """from_json(short_answer, '[{"bbox_2d": ["INTEGER"], "label": "VARCHAR"}]')"""
 
 _LABELS = f"""
 list_filter(
@@ -50,14 +51,17 @@ array_to_string(
 )
 """
 
+_TAGS = f"""
+array_to_string(
+    list_transform(
+        {_LABELS}, lambda label: '<ref>' || label || '</ref><box>[' || {_BOXES_OF_LABEL} || ']</box>'
+    ), ''
+)
+"""
+
 _ANSWER = f"""
 CASE WHEN answer_kind = 'bbox'
-     THEN array_to_string(
-         list_transform(
-             {_LABELS},
-             lambda label: '<ref>' || label || '</ref><box>[' || {_BOXES_OF_LABEL} || ']</box>'
-         ), ''
-     )
+     THEN CASE WHEN contains(answer, short_answer) THEN replace(answer, short_answer, {_TAGS}) END
      ELSE {_with_regions("answer")} END
 """
 

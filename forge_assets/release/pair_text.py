@@ -5,7 +5,7 @@ from typing import Final
 import polars as pl
 
 from forge_assets.candidate_qa.identity import blake3
-from forge_assets.candidate_qa.templates import templates
+from forge_assets.candidate_qa.templates import ANSWER_MARK
 
 BOX: Final = r"\[(\d+), (\d+), (\d+), (\d+)\]"
 """A box in a sentence: x1, y1, x2, y2 in thousandths of the photo's sides."""
@@ -29,22 +29,26 @@ def is_closed() -> pl.Expr:
 
 
 def kind() -> pl.Expr:
-    """The kind of question, such as nearer or farther: its template's form; of an unknown template, the template."""
-    known = templates()
-    return pl.col("template_id").replace(known["template_id"], known["form"])
+    """The kind of question, such as nearer or farther: the form of its template."""
+    return pl.col("form")
+
+
+def question_template() -> pl.Expr:
+    """The part of `template_id` that names the question's template."""
+    return pl.col("template_id").str.split(ANSWER_MARK).list.first()
 
 
 def place() -> pl.Expr:
     """The place of the answer among the options as shown, from 0; null without options."""
     return pl.coalesce(
-        pl.when(pl.col("choices").list.get(i, null_on_oob=True) == pl.col("answer")).then(pl.lit(i, pl.Int8))
+        pl.when(pl.col("choices").list.get(i, null_on_oob=True) == pl.col("short_answer")).then(pl.lit(i, pl.Int8))
         for i in range(MAX_OPTIONS)
     )
 
 
 def word() -> pl.Expr:
-    """The answer where it is one of the words that are the same for all photos, in lower case; else null."""
-    answer = pl.col("answer").str.to_lowercase()
+    """The answer where it is one of the words that are the same for all photos; else null."""
+    answer = pl.col("short_answer")
     return pl.when(answer.is_in(list(FAVOURS_FIRST))).then(answer)
 
 

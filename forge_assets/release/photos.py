@@ -1,20 +1,24 @@
-"""Photos of a selection of pairs, read from the lake and written as files."""
+"""Photos of pairs, read from the lake, and written or linked as files."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from forge_assets.release.export import ExportError, selection
+from forge_resources.errors import ForgeError
 from forge_resources.images import decode_upright
 from forge_resources.lake import Lake
 from forge_resources.shards import ShardKey
-from forge_resources.warehouse import QueryError, Warehouse
+from forge_resources.warehouse import Warehouse
 
 _BATCH_ROWS = 64
 _UPRIGHT = 1
+
+
+class PhotoError(ForgeError, ValueError):
+    """A photo that cannot be written or linked; the message says which, and why."""
 
 
 @dataclass(frozen=True)
@@ -36,50 +40,63 @@ def read_photos(warehouse: Warehouse, lake: Lake, image_ids: Sequence[str]) -> I
         "WHERE image_id IN (SELECT unnest($ids)) GROUP BY source, shard ORDER BY source, shard",
         {"ids": list(image_ids)},
     )
-    columns = ["image_id", "image", "sha256", "orientation"]
     for source, shard, ids in places.iter_rows():
-        wanted = set(ids)
-        for batch in lake.batches("raw_images", ShardKey(source, shard), _BATCH_ROWS, columns):
-            for row in batch.filter(batch["image_id"].is_in(wanted)).iter_rows(named=True):
-                image = row["image"]
-                yield Photo(
-                    image_id=row["image_id"],
-                    source=source,
-                    path=image["path"],
-                    sha256=row["sha256"],
-                    orientation=row["orientation"],
-                    data=image["bytes"],
-                )
+        yield from photos_of_shard(lake, ShardKey(source, shard), set(ids))
 
 
-def export_photos(
-    warehouse: Warehouse, lake: Lake, folder: Path, *, where: str | None = None, split: str | None = None
-) -> int:
-    """Write the photos of the selected pairs below `folder`, named as `image` names them in an export.
+def photos_of_shard(lake: Lake, key: ShardKey, image_ids: Set[str]) -> Iterator[Photo]:
+    """Read photos of one shard, a few at a time and in its order; ids that it lacks are left out."""
+    columns = ["image_id", "image", "sha256", "orientation"]
+    for batch in lake.batches("raw_images", key, _BATCH_ROWS, columns):
+        for row in batch.filter(batch["image_id"].is_in(image_ids)).iter_rows(named=True):
+            yield Photo(
+                image_id=row["image_id"],
+                source=key.source,
+                path=row["image"]["path"],
+                sha256=row["sha256"],
+                orientation=row["orientation"],
+                data=row["image"]["bytes"],
+            )
 
-    Files are the source's own bytes, except photos stored turned, which are written upright: boxes are
-    of the upright photo, and training code seldom heeds EXIF.
 
-    Returns:
-        The number of photos written.
+def upright_bytes(photo: Photo) -> bytes:
+    """The source's own bytes, or those of the photo turned upright where it is stored turned.
+
+    Boxes are of the upright photo, and training code seldom heeds EXIF.
+    """
+    return photo.data if photo.orientation == _UPRIGHT else _turned_upright(photo)
+
+
+def place_in(root: Path, image_id: str, source: str, path: str) -> Path:
+    """Where a photo is put below an image root, as `image` names it in an export: `<source>/<its path there>`.
 
     Raises:
-        ExportError: broken SQL, or a path that would lie outside of `folder`.
+        PhotoError: if that would lie outside of `root`.
     """
-    try:
-        ids = warehouse.query(f"SELECT DISTINCT image_id FROM ({selection(where, split)}) ORDER BY image_id")  # noqa: S608
-    except QueryError as error:
-        raise ExportError(f"the photos cannot be selected: {error}") from error
-    written = 0
-    for photo in read_photos(warehouse, lake, ids["image_id"].to_list()):
-        relative = PurePosixPath(photo.path)
-        if relative.is_absolute() or ".." in relative.parts:
-            raise ExportError(f"the photo {photo.image_id} has the path {photo.path!r}, which leads out of {folder}")
-        target = folder / photo.source / relative
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(photo.data if photo.orientation == _UPRIGHT else _turned_upright(photo))
-        written += 1
-    return written
+    relative = PurePosixPath(path)
+    if relative.is_absolute() or ".." in relative.parts:
+        raise PhotoError(f"the photo {image_id} has the path {path!r}, which leads out of {root}")
+    target = root / source / relative
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target
+
+
+def link_photo(target: Path, original: Path, byte_size: int) -> None:
+    """Make `target` a symbolic link to the photo's file in its source.
+
+    Args:
+        target: the link.
+        original: the file.
+        byte_size: of the photo as it was read.
+
+    Raises:
+        PhotoError: if the file is gone or has another size.
+    """
+    if not original.is_file():
+        raise PhotoError(f"{original} is not there to be linked to: use --images copy")
+    if original.stat().st_size != byte_size:
+        raise PhotoError(f"{original} has changed since it was read: plan and run again, or use --images copy")
+    target.symlink_to(original.resolve())
 
 
 def _turned_upright(photo: Photo) -> bytes:

@@ -8,4 +8,4 @@ they are.
 
 from forge_assets.release.training_format import TrainingFormat
 
-FORMAT = TrainingFormat(name="qwen3_vl", reserved=("<image>", "<video>", "<|im_start|>", "<|im_end|>"))
+FORMAT = TrainingFormat(name="qwen3-vl", reserved=("<image>", "<video>", "<|im_start|>", "<|im_end|>"))

@@ -7,7 +7,7 @@ import dagster as dg
 
 from forge_assets.depth_maps.asset import depth_maps
 from forge_assets.detections.asset import detections
-from forge_assets.scenes.build import VERSION
+from forge_assets.scenes.build import VERSION, nameable
 from forge_assets.scenes.build import scenes as build_scenes
 from forge_assets.scenes.colors import colors_of_shard
 from forge_assets.scenes.depth_quantiles import depths_of_shard
@@ -17,7 +17,9 @@ from forge_resources.dagster_resources import ForgeResource
 
 MAPS_AT_ONCE = 32
 PHOTOS_AT_ONCE = 32
-_PHOTO_COLUMNS = ("image_id", "sha256", "width", "height", "split", "license", "is_labeled", "labels_dropped")
+_PHOTO_COLUMNS = (
+    "image_id", "sha256", "width", "height", "split", "license", "is_labeled", "labels_dropped", "points", "counts",
+)  # fmt: skip
 _PIXEL_COLUMNS = ("image_id", "image", "orientation", "width", "height")
 
 
@@ -35,8 +37,9 @@ def scenes(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.Materi
     }
     photos = lake.scan("raw_images", key).select(_PHOTO_COLUMNS).collect()
     objects = lake.scan("detections", key).collect()
-    depths = depths_of_shard(lake.batches("depth_maps", key, MAPS_AT_ONCE), objects, photos)
-    colors = colors_of_shard(lake.batches("raw_images", key, PHOTOS_AT_ONCE, _PIXEL_COLUMNS), objects)
+    named = nameable(objects)
+    depths = depths_of_shard(lake.batches("depth_maps", key, MAPS_AT_ONCE), named, photos)
+    colors = colors_of_shard(lake.batches("raw_images", key, PHOTOS_AT_ONCE, _PIXEL_COLUMNS), named)
     rows = build_scenes(photos, objects, depths, colors)
     manifest = lake.write("scenes", key, rows, SCENES, inputs=inputs, versions={"code": VERSION})
     return materialized(

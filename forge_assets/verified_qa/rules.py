@@ -10,8 +10,8 @@ from typing import Final, Literal
 import polars as pl
 
 from forge_assets.candidate_qa.counting import MAX_COMPARED
-from forge_assets.candidate_qa.phrases import CLASS, clearness_needed
-from forge_assets.scenes.geometry import CLASS_HEIGHT, GROUND_CONTACT
+from forge_assets.candidate_qa.depth_pairs import order_kept, pair_agreement
+from forge_assets.candidate_qa.phrase_kinds import CLASS, clearness_needed
 from forge_assets.tables import TASKS
 from forge_resources.config import VerificationConfig
 
@@ -20,7 +20,7 @@ WHOLE_CLASS: Final = ("every", "every_colored")
 """Forms besides those of counting that need all objects of their class."""
 BY_DEPTH: Final = (
     "nearer_than", "nearer", "farther", "nearest_of", "farthest_of", "order", "front_yes_no", "compare",
-    "front_or_behind",
+    "front_or_behind", "facing_yes_no",
 )  # fmt: skip
 """Forms that rest on depth."""
 BY_SIDE: Final = (
@@ -28,7 +28,7 @@ BY_SIDE: Final = (
     "own_side", "own_side_yes_no", "tell_side", "turn",
 )  # fmt: skip
 """Forms that rest on the places of boxes."""
-_FRONT: Final = ("front_or_behind",)
+_FRONT: Final = ("front_or_behind", "facing_yes_no")
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,13 @@ def _smallest_area() -> pl.Expr:
 
 
 def _count_spread() -> pl.Expr:
-    """Between the largest and the smallest of the counts at all thresholds, in the mirror, and of the boxes named."""
+    """Between the largest and the smallest of all counts: at all thresholds, in the mirror, by people, of the boxes."""
+    human = _evidence("count_human")
     counts = [_evidence(field) for field in ("count_strict", "count_loose", "count_mirror")]
     landmarks = pl.when(pl.col("form") == "nearer_than").then(1).otherwise(0)
     counts.append(pl.col("object_ids").list.len().cast(pl.Int32) - landmarks)
     known = pl.all_horizontal(*(count.is_not_null() for count in counts))
-    of_class = pl.when(known).then(pl.max_horizontal(*counts) - pl.min_horizontal(*counts))
+    of_class = pl.when(known).then(pl.max_horizontal(*counts, human) - pl.min_horizontal(*counts, human))
     of_phrases = _of_phrases(pl.element().struct.field("count_spread")).list.max().fill_null(0)
     of_whole_class = (pl.col("task").cast(pl.String) == "counting") | pl.col("form").is_in(list(WHOLE_CLASS))
     return pl.when(of_whole_class).then(of_class + of_phrases).otherwise(of_phrases)
@@ -112,12 +113,6 @@ def phrase_margin(thresholds: VerificationConfig) -> pl.Expr:
     return _of_phrases(pl.when(kind != CLASS).then((value / needed).fill_null(0.0))).list.min()
 
 
-def _order_kept() -> pl.Expr:
-    """The smallest ratio of any reading of the photo or its mirror: below 1 some reading says the opposite."""
-    ratio, mirror = (pl.element().struct.field(field) for field in ("ratio", "mirror_ratio"))
-    return _evidence("readings").list.eval(pl.min_horizontal(ratio, mirror)).list.min()
-
-
 def agreement(thresholds: VerificationConfig, most_pairs: int) -> pl.Expr:
     """How far enough depth readings agree on every pair that the answer rests on, as a share of what is needed.
 
@@ -136,35 +131,6 @@ def agreement(thresholds: VerificationConfig, most_pairs: int) -> pl.Expr:
     return pl.when((needed <= most_pairs) & (weakest > 0)).then(weakest)
 
 
-def pair_agreement(readings: pl.Expr, thresholds: VerificationConfig) -> pl.Expr:
-    """How far enough depth readings agree on one pair, as a share of what is needed; null where too few say anything.
-
-    Of each reading the smaller ratio of photo and mirror counts, and none where the mirror says nothing. As
-    many readings as `min_readings` must set the pair apart by the full margin of their kind; or one network
-    must, and the others needed confirm its order by `min_confirming_ratio`: geometry alone is held to the
-    full margin, since its two readings share the boxes.
-    """
-    reading, ratio, mirror, separation = (
-        pl.element().struct.field(field) for field in ("reading", "ratio", "mirror_ratio", "separation")
-    )
-    geometry = {GROUND_CONTACT: thresholds.min_ground_ratio, CLASS_HEIGHT: thresholds.min_height_ratio}
-    is_geometry = reading.is_in(list(geometry))
-    needed = reading.replace_strict(geometry, default=thresholds.min_depth_ratio, return_dtype=pl.Float64)
-    smaller = pl.when(mirror.is_not_null()).then(pl.min_horizontal(ratio, mirror))
-    full_margin = pl.when(is_geometry | (separation >= thresholds.min_depth_separation)).then(smaller / needed)
-
-    def weakest_needed(strength: pl.Expr) -> pl.Expr:
-        ranked = readings.list.eval(strength).list.drop_nulls().list.sort(descending=True)
-        return ranked.list.get(thresholds.min_readings - 1, null_on_oob=True)
-
-    network = readings.list.eval(pl.when(~is_geometry).then(full_margin)).list.max()
-    confirmed = weakest_needed(smaller / thresholds.min_confirming_ratio)
-    network_confirmed = pl.when(network.is_not_null() & confirmed.is_not_null()).then(
-        pl.min_horizontal(network, confirmed)
-    )
-    return pl.max_horizontal(weakest_needed(full_margin), network_confirmed)
-
-
 def rules(thresholds: VerificationConfig, most_pairs: int = MAX_COMPARED) -> list[Rule]:
     """All rules, in the order in which a pair's first failure is reported.
 
@@ -172,8 +138,9 @@ def rules(thresholds: VerificationConfig, most_pairs: int = MAX_COMPARED) -> lis
         thresholds: of the rules.
         most_pairs: of objects whose depths an answer may rest on.
     """
-    facing, mirror_facing = _evidence("facing"), _evidence("mirror_facing")
-    same_turn = pl.when(facing.sign() == mirror_facing.sign()).then(
+    facing, mirror_facing, second_facing = map(_evidence, ("facing", "mirror_facing", "second_facing"))
+    is_agreed = second_facing.is_null() | (facing.sign() == second_facing.sign())
+    same_turn = pl.when((facing.sign() == mirror_facing.sign()) & is_agreed).then(
         pl.min_horizontal(facing.abs(), mirror_facing.abs())
     )
     sided, front = ("counting", "left_right", "perspective"), ("perspective",)
@@ -183,6 +150,10 @@ def rules(thresholds: VerificationConfig, most_pairs: int = MAX_COMPARED) -> lis
         Rule(
             "mirror_redetection", TASKS, _each("mirror_ious").list.min(), thresholds.min_mirror_iou,
             without=NAMES_NO_OBJECT,
+        ),
+        Rule(
+            "second_detector", TASKS, _evidence("second_scores").list.min(), thresholds.min_second_score,
+            without=NAMES_NO_OBJECT, may_be_silent=True,
         ),
         Rule("object_size", TASKS, _smallest_area(), thresholds.min_area_share, without=NAMES_NO_OBJECT),
         Rule(
@@ -195,7 +166,7 @@ def rules(thresholds: VerificationConfig, most_pairs: int = MAX_COMPARED) -> lis
         Rule(
             "occlusion", deep, _each("occlusions").list.max(), thresholds.max_occlusion, "at_most", forms=BY_DEPTH
         ),
-        Rule("readings_contradict", deep, _order_kept(), 1.0, graded=False, forms=BY_DEPTH),
+        Rule("readings_contradict", deep, order_kept(_evidence("readings")), 1.0, graded=False, forms=BY_DEPTH),
         Rule("depth_readings", deep, agreement(thresholds, most_pairs), 1.0, forms=BY_DEPTH),
         Rule("horizontal_gap", sided, _evidence("gap"), thresholds.min_gap, forms=BY_SIDE),
         Rule("mirror_gap", sided, _evidence("mirror_gap"), thresholds.min_gap, forms=BY_SIDE),

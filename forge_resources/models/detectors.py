@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from forge_resources.config import DetectorConfig
 from forge_resources.models.batching import alike
-from forge_resources.models.boxes import Boxes
+from forge_resources.models.boxes import Boxes, coco_name
 from forge_resources.models.devices import (
     require_plain_cpu,
     steady_torch,
@@ -30,6 +30,11 @@ class Detector(Protocol):
     @property
     def identity(self) -> str:
         """Backend, weights and their commit or hash; the same on every device."""
+        ...
+
+    @property
+    def categories(self) -> frozenset[str]:
+        """The classes that the network knows, as COCO spells them."""
         ...
 
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Boxes]:
@@ -58,6 +63,7 @@ class UltralyticsDetector:
             precision=config.precision,
             batch_size=config.batch_size,
         )
+        self.categories = self._network.categories
 
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Boxes]:
         """Find objects; see `Detector.detect`."""
@@ -88,6 +94,8 @@ class TransformersDetector:
             weights.path, local_files_only=True, use_safetensors=True, dtype=self._dtype
         )
         self._model.to(self._device).eval()
+        names = (str(name) for name in self._model.config.id2label.values())
+        self.categories = frozenset(coco_name(name) for name in names if name.lower() != _NO_CLASS)
         steady_torch()
 
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Boxes]:
@@ -134,6 +142,7 @@ class EmbeddedDetector:
 
         require_plain_cpu(config, "embedded")
         self.identity = DETECTOR_IDENTITY
+        self.categories = frozenset(COCO_91.values())
         self._config = config
         graph, text = embedded_file(SSD_GRAPH), embedded_file(SSD_TEXT)
         self._network = cv2.dnn.readNetFromTensorflow(str(graph), str(text))

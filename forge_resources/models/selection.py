@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal, assert_never
 
-from forge_resources.config import DepthConfig, DetectorConfig, ForgeConfig, PoseConfig, WeightsConfig
+from forge_resources.config import (
+    DepthConfig,
+    DetectorConfig,
+    ForgeConfig,
+    PoseConfig,
+    VisionLanguageConfig,
+    WeightsConfig,
+)
+from forge_resources.errors import ForgeError
 from forge_resources.models import depth, detectors, weights
 from forge_resources.models.depth import DepthEstimator
 from forge_resources.models.detectors import Detector, EmbeddedDetector
@@ -26,6 +34,9 @@ from forge_resources.models.embedded import (
     require_interpreter,
 )
 from forge_resources.models.pose import EmbeddedPose, PoseEstimator, UltralyticsPose
+from forge_resources.models.vision_language.base import VisionLanguageModel
+from forge_resources.models.vision_language.local import TransformersVisionLanguage
+from forge_resources.models.vision_language.server import OpenAIVisionLanguage
 from forge_resources.models.weights import (
     MissingWeightsError,
     ResolvedWeights,
@@ -50,7 +61,7 @@ class ModelStatus:
     """What one network of a configuration would be, found without loading it."""
 
     role: str
-    """detector, pose, or depth with the name of its reading: `depth:indoor`."""
+    """detector, pose, second_detector, second_pose, describer, judge, or depth with its reading: `depth:indoor`."""
     backend: str
     """As configured."""
     weights: str | None
@@ -74,10 +85,43 @@ def load_detector(config: ForgeConfig) -> Detector:
         return _detector(config.models.detector.model_dump_json())
 
 
+def load_second_detector(config: ForgeConfig) -> Detector | None:
+    """The detector that must find the same objects; cached and failing as `load_detector`.
+
+    Returns:
+        None where none is configured, and under `auto` where the embedded detector is the first already.
+    """
+    second = config.models.second_detector
+    if second is None:
+        return None
+    with _loading:
+        if second.backend != "auto":
+            return _detector(second.model_dump_json())
+        if load_detector(config).identity == DETECTOR_IDENTITY:
+            _log.info("second detector: none, the embedded one is the first already")
+            return None
+        return _detector(second.model_copy(update={"backend": "embedded"}).model_dump_json())
+
+
 def load_pose(config: ForgeConfig) -> PoseEstimator | None:
     """The configured pose network, None for the backend `none`; cached and failing as `load_detector`."""
     with _loading:
         return _pose(config.models.pose.model_dump_json())
+
+
+def load_second_pose(config: ForgeConfig) -> PoseEstimator | None:
+    """The pose network that must read the same turn of people; as `load_second_detector`."""
+    second = config.models.second_pose
+    if second is None:
+        return None
+    with _loading:
+        if second.backend != "auto":
+            return _pose(second.model_dump_json())
+        first = load_pose(config)
+        if first is None or first.identity == POSE_IDENTITY:
+            _log.info("second pose network: none, there is no first or it is the embedded one")
+            return None
+        return _pose(second.model_copy(update={"backend": "embedded"}).model_dump_json())
 
 
 def load_depth(config: ForgeConfig) -> list[DepthEstimator]:
@@ -97,13 +141,37 @@ def load_depth(config: ForgeConfig) -> list[DepthEstimator]:
     return [estimator for estimator in loaded if estimator is not None]
 
 
+def load_describer(config: ForgeConfig) -> VisionLanguageModel | None:
+    """The configured vision-language model that finds phrases, None for the backend `none`; cached as `load_detector`.
+
+    Raises:
+        UnsupportedSettingError: if a setting is missing, or cannot be honoured.
+        WeightsError: as `load_detector`.
+        UnavailableDeviceError: as `load_detector`.
+    """
+    with _loading:
+        return _vision_language("describer", config.models.describer.model_dump_json())
+
+
+def load_judge(config: ForgeConfig) -> VisionLanguageModel | None:
+    """The configured vision-language model that answers verified questions; else as `load_describer`."""
+    with _loading:
+        return _vision_language("judge", config.models.judge.model_dump_json(exclude={"sample_pairs"}))
+
+
 def describe(config: ForgeConfig) -> list[ModelStatus]:
     """What each configured network would be, by asking disk, cache, hub and store, and loading nothing."""
     models = config.models
+    vision_language = {"describer": models.describer, "judge": models.judge}
+    detector = _status("detector", models.detector, "detector", models.detector.backend)
+    pose = _status("pose", models.pose, "pose", models.pose.backend)
     return [
-        _status("detector", models.detector, "detector", models.detector.backend),
-        _status("pose", models.pose, "pose", models.pose.backend),
+        detector,
+        pose,
         *(_status(f"depth:{network.name}", network, "depth", network.backend) for network in models.depth),
+        _second_status("second_detector", models.second_detector, "detector", detector),
+        _second_status("second_pose", models.second_pose, "pose", pose),
+        *(_vision_language_status(role, asked) for role, asked in vision_language.items() if asked.backend != "none"),
     ]
 
 
@@ -169,6 +237,22 @@ def _depth(configured: str) -> DepthEstimator | None:
     return loaded
 
 
+@lru_cache(maxsize=4)
+def _vision_language(role: str, configured: str) -> VisionLanguageModel | None:
+    config = VisionLanguageConfig.model_validate_json(configured)
+    match config.backend:
+        case "none":
+            return None
+        case "openai":
+            loaded = OpenAIVisionLanguage(config)
+        case "transformers":
+            loaded = TransformersVisionLanguage(weights.resolve(config, backend=config.backend), config)
+        case _:
+            assert_never(config.backend)
+    _log.info("%s: %s", role, loaded.identity)
+    return loaded
+
+
 def _auto(config: WeightsConfig, hub_id: str, backend: str) -> ResolvedWeights | None:
     _refuse_weights(config)
     candidate = WeightsConfig.model_validate({"weights": hub_id})
@@ -194,13 +278,42 @@ def _status(role: str, config: WeightsConfig, kind: Role, backend: str) -> Model
         return ModelStatus(role, backend, None, reachable=True, would_use=None, why="none configured")
     if backend == "embedded":
         return _embedded_status(role, backend, None, kind, "")
-    if backend != "auto":
-        try:
-            identity, where = weights.probe(config, backend=backend, timeout_s=AUTO_TIMEOUT_S)
-        except WeightsError as error:
-            return ModelStatus(role, backend, config.weights, reachable=False, would_use=None, why=str(error))
-        return ModelStatus(role, backend, config.weights, reachable=True, would_use=identity, why=where)
-    return _auto_status(role, config, kind)
+    if backend == "auto":
+        return _auto_status(role, config, kind)
+    return _weights_status(role, config, backend)
+
+
+def _weights_status(role: str, config: WeightsConfig, backend: str) -> ModelStatus:
+    try:
+        identity, where = weights.probe(config, backend=backend, timeout_s=AUTO_TIMEOUT_S)
+    except WeightsError as error:
+        return ModelStatus(role, backend, config.weights, reachable=False, would_use=None, why=str(error))
+    return ModelStatus(role, backend, config.weights, reachable=True, would_use=identity, why=where)
+
+
+def _vision_language_status(role: str, config: VisionLanguageConfig) -> ModelStatus:
+    if config.backend != "openai":
+        return _weights_status(role, config, config.backend)
+    asked = config.model_copy(update={"timeout_s": AUTO_TIMEOUT_S})
+    try:
+        server = OpenAIVisionLanguage(asked)
+        server.require_model()
+    except ForgeError as error:
+        return ModelStatus(role, config.backend, config.model, reachable=False, would_use=None, why=str(error))
+    return ModelStatus(role, config.backend, config.model, reachable=True, would_use=server.identity, why="listed")
+
+
+def _second_status(
+    role: str, config: DetectorConfig | PoseConfig | None, kind: Literal["detector", "pose"], first: ModelStatus
+) -> ModelStatus:
+    if config is None:
+        return ModelStatus(role, "none", None, reachable=True, would_use=None, why="none configured")
+    if config.backend != "auto":
+        return _status(role, config, kind, config.backend)
+    if first.would_use in (None, DETECTOR_IDENTITY, POSE_IDENTITY):
+        why = "there is no first, or it is the embedded one already"
+        return ModelStatus(role, "auto", None, reachable=True, would_use=None, why=why)
+    return _embedded_status(role, "auto", None, kind, "")
 
 
 def _auto_status(role: str, config: WeightsConfig, kind: Role) -> ModelStatus:

@@ -36,7 +36,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:/(?P<file>[\w./-]+))?")
 _S3_URI = re.compile(r"s3://(?P<bucket>[^/]+)/(?P<key>.+[^/])")
-_SNAPSHOT_FILES: Final = ["*.json", "*.safetensors", "*.txt"]
+_SNAPSHOT_FILES: Final = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
 _NOT_FOUND: Final = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
 
 

@@ -4,14 +4,16 @@ import os
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
 from forge_resources.models.batching import alike
-from forge_resources.models.boxes import FloatArray
+from forge_resources.models.boxes import FloatArray, coco_name
 from forge_resources.models.devices import UnsupportedSettingError, steady_torch, torch_device, torch_dtype
 from forge_resources.models.weights import MissingWeightsError, ResolvedWeights
 
@@ -113,6 +115,8 @@ class YoloNetwork:
         self._size = image_size
         self._batch_size = 1 if self._is_export else batch_size
         self._model: Any = _quiet_yolo_class()(str(weights.path), task=task, verbose=False)
+        names = _export_names(weights.path) if self._is_export else self._model.names
+        self.categories = frozenset(coco_name(str(name)) for name in names.values())
         steady_torch()
 
     def predict(
@@ -135,6 +139,10 @@ class YoloNetwork:
             for i, result in zip(positions, raw, strict=True):
                 results[i] = _in_photo(result, boxes[i])
         return [results[i] for i in range(len(images))]
+
+
+def _export_names(folder: Path) -> dict[int, str]:
+    return yaml.safe_load((folder / "metadata.yaml").read_text())["names"]
 
 
 def _in_photo(result: Any, letterbox: Letterbox) -> YoloResult:  # noqa: ANN401 - ultralytics is untyped

@@ -64,11 +64,12 @@ def choice_chunk(task: str, count: int, start: int, random: np.random.Generator)
         *ids(count, start),
         task=pl.lit(task),
         question=pl.format("Which is nearer to the camera, {} or {}?", "option_first", "option_second"),
-        answer=answer,
+        short_answer=answer,
         answer_kind=pl.lit("choice"),
         choices=choices,
         categories=pl.concat_list("name_first", "name_second"),
         template_id=pl.Series(known["template_id"].to_numpy()[template], dtype=pl.String),
+        form=pl.Series(known["form"].to_numpy()[template], dtype=pl.String),
     )
 
 
@@ -81,11 +82,12 @@ def open_chunk(task: str, count: int, start: int, random: np.random.Generator) -
         *ids(count, start),
         task=pl.lit(task),
         question=pl.format("Where is the class {}? Report its bbox coordinates in JSON format.", "category"),
-        answer=pl.format("the answer about class {} of this photo", "category"),
+        short_answer=pl.format("the answer about class {} of this photo", "category"),
         answer_kind=pl.lit("text"),
         choices=pl.lit(None, dtype=pl.List(pl.String)),
         categories=pl.concat_list(pl.format("class {}", "category")),
         template_id=pl.Series(known["template_id"].to_numpy()[template], dtype=pl.String),
+        form=pl.Series(known["form"].to_numpy()[template], dtype=pl.String),
     )
 
 

@@ -13,10 +13,12 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import EnumType
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 import click
 import pytest
@@ -24,11 +26,9 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from forge_assets.audits.commands import Layout
 from forge_assets.candidate_qa.templates import templates
-from forge_assets.cli import Stage, app
+from forge_assets.cli import app
 from forge_assets.raw_images.shard_duplicates import SAME_BYTES, SAME_PICTURE
-from forge_assets.release.export_commands import TrainingFormatName
 from forge_assets.tables import TASKS
 from forge_assets.verified_qa.rules import rules
 from forge_resources.config import ForgeConfig, VerificationConfig
@@ -140,7 +140,9 @@ def check_forge(words: list[str]) -> None:
     options = {option for parameter in known for option in (*parameter.opts, *parameter.secondary_opts)}
     unknown = [word.split("=")[0] for word in arguments if word.startswith("-") and word.split("=")[0] not in options]
     assert not unknown, f"forge {name} has no option {unknown}; it has {sorted(options)}"
-    values = {"--format": TrainingFormatName, "--stage": Stage, "--layout": Layout}
+    annotated = {option: parameter.type_descriptor.annotation for parameter in known for option in parameter.opts}
+    types = {option: (*get_args(annotation), annotation)[0] for option, annotation in annotated.items()}
+    values = {option: kind for option, kind in types.items() if isinstance(kind, EnumType)}
     for word, value in itertools.pairwise(arguments):
         if word in values:
             values[word](value)
@@ -307,7 +309,7 @@ def test_commands_do_what_they_are_shown_for(command: Command, project: Path, tm
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("format_name", ["qwen3_vl", "internvl", "llava"])
+@pytest.mark.parametrize("format_name", ["qwen3-vl", "qwen2.5-vl", "internvl", "llava"])
 def test_exports_in_all_formats_have_pairs(format_name: str, project: Path) -> None:
     output = run_forge(["export", "--format", format_name, "--output", f"{format_name}.jsonl"], project)
     assert int(output.split()[0]) == len((project / f"{format_name}.jsonl").read_text().splitlines()) > 0

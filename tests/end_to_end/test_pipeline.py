@@ -50,7 +50,7 @@ def test_photos_become_verified_pairs_with_every_row_accounted_for(new_project: 
     assert counts["verified_qa"] > 0
     assert {project.lake.verdict(table, FIRST).outcome for table in STAGES[:-1]} == {"passed"}
     counted = project.lake.scan("verified_qa", FIRST).filter(pl.col("form") == "number", pl.col("category") == "bus")
-    assert counted.collect()["answer"].to_list() == ["1"]
+    assert counted.collect()["short_answer"].to_list() == ["1"]
 
 
 def test_a_partition_made_twice_has_the_same_content_in_every_table(new_project: NewProject) -> None:

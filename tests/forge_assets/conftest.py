@@ -70,6 +70,8 @@ def _photo(image_id: str, width: int, height: int) -> dict[str, Any]:
         "license": "CC-BY-4.0",
         "is_labeled": False,
         "labels_dropped": 0,
+        "points": [],
+        "counts": [],
     }
 
 

@@ -115,7 +115,9 @@ def unmade(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("gate", "raw_images", "--shard", "s00000"), 1, "unknown shard s00000; there are: none"),
         (("gate", "nosuch"), 2, "'nosuch' is not one of"),
         (("audit", "nosuch"), 1, "unknown audit 'nosuch'; audits: "),
-        (("audit", "--layout", "nosuch"), 2, "'nosuch' is not one of"),
+        (("audit", "--format", "nosuch"), 2, "'nosuch' is not one of"),
+        (("audit",), 1, "holds nothing yet: `forge run` makes its tables"),
+        (("sql", "SELECT 1"), 1, "holds nothing yet: `forge run` makes its tables"),
         (("export", "--format", "nosuch", "--output", "x.jsonl"), 2, "'nosuch' is not one of"),
         (("export", "--format", "llava"), 2, "Missing option '--output'"),
         (("export", "--format", "llava", "--output", "x.jsonl"), 1, "no verified pair is selected by"),
@@ -142,7 +144,7 @@ def test_mistakes_get_a_message_and_no_traceback(
 
 
 CONFIGURED = {
-    "run": (), "gate": ("raw_images",), "audit": (), "export": ("--format", "llava", "--output", "x.jsonl"),
+    "run": (), "gate": ("raw_images",), "audit": (), "sql": (), "export": ("--format", "llava", "--output", "x.jsonl"),
     "gallery": (), "ui": (), "reconcile": (), "calibrate": ("--boxes", "."),
 }  # fmt: skip
 
@@ -202,11 +204,13 @@ def test_doctor_finds_a_source_that_cannot_be_read(tmp_path: Path) -> None:
     assert "cannot list" in result.output
 
 
-@pytest.mark.parametrize("layout", ["json", "csv", "markdown"])
-def test_audits_print_for_programs_too(layout: str, unmade: Path) -> None:
-    result = forge_in(unmade, "audit", "task_balance", "--layout", layout)
+@pytest.mark.parametrize("form", ["json", "csv", "markdown"])
+def test_audits_print_for_programs_too(form: str, tmp_path: Path) -> None:
+    project = write_project(tmp_path / "project")
+    Lake(project / "lake").write("raw_images", FIRST, [], TABLES["raw_images"])
+    result = forge_in(project, "audit", "task_balance", "--format", form)
     assert result.exit_code == 0
-    if layout == "json":
+    if form == "json":
         assert {row["task"] for row in json.loads(result.stdout)} >= {"grounding", "near_far"}
     else:
         assert "grounding" in result.stdout
@@ -250,7 +254,7 @@ def test_init_then_run_then_results(tmp_path: Path) -> None:
     assert pairs.height > 0
     assert pairs["license"].unique().to_list() == ["CC0-1.0"]
     assert forge_in(tmp_path, "audit").exit_code == 0
-    output = forge_in(tmp_path, "export", "--format", "qwen3_vl", "--output", "all.jsonl").output
+    output = forge_in(tmp_path, "export", "--format", "qwen3-vl", "--output", "all.jsonl").output
     assert output.startswith(f"{pairs.height} pairs in ")
     assert len((tmp_path / "all.jsonl").read_text().splitlines()) == pairs.height
     assert forge_in(tmp_path, "gallery").exit_code == 0
@@ -259,10 +263,10 @@ def test_init_then_run_then_results(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_export_takes_a_condition_and_writes_the_photos(made: Path, tmp_path: Path) -> None:
-    target, images = tmp_path / "counts.jsonl", tmp_path / "images"
+    target, images = tmp_path / "counts.jsonl", tmp_path / "counts.images"
     result = forge_in(
         made, "export", "--format", "llava", "--output", str(target), "--where", "task = 'counting'",
-        "--images", str(images),
+        "--images", "copy",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     rows = [json.loads(line) for line in target.read_text().splitlines()]
@@ -272,7 +276,7 @@ def test_export_takes_a_condition_and_writes_the_photos(made: Path, tmp_path: Pa
 
 @pytest.mark.slow
 def test_audits_count_what_was_made(made: Path) -> None:
-    rows = json.loads(forge_in(made, "audit", "partitions", "--layout", "json").stdout)
+    rows = json.loads(forge_in(made, "audit", "partitions", "--format", "json").stdout)
     assert {(row["shard"], row["state"]) for row in rows} == {("s00000", "passed"), ("s00001", "passed")}
 
 
@@ -323,7 +327,7 @@ def test_a_partition_that_fails_is_named_with_its_rule_and_the_others_are_made(t
     assert "rule unusable_share_in_range" in result.output
     assert "1 of 2 partitions made" in result.output
     assert "Traceback" not in result.output
-    rejected = json.loads(forge_in(project, "audit", "rejected_photos", "--layout", "json").stdout)
+    rejected = json.loads(forge_in(project, "audit", "rejected_photos", "--format", "json").stdout)
     assert [(row["rule"], row["photos"]) for row in rejected] == [("truncated_image", 1)]
 
 

@@ -58,11 +58,19 @@ def test_every_asset_has_what_the_graph_shows_of_it() -> None:
 
 def test_every_gated_table_has_one_blocking_partitioned_gate() -> None:
     graph = definitions.resolve_asset_graph()
-    gates = {key.name: graph.get(key) for key in graph.asset_check_keys}
+    of_partitions = [key for key in graph.asset_check_keys if key.asset_key.to_user_string() not in UNPARTITIONED]
+    gates = {key.name: graph.get(key) for key in of_partitions}
     assert set(gates) == {f"{name}_gate" for name in set(GRAPH) - {"rejected_qa", *UNPARTITIONED}}
     for name, gate in gates.items():
         assert gate.blocking, name
         assert gate.partitions_def == SHARDS, name
+
+
+def test_checks_over_the_whole_set_block_nothing() -> None:
+    graph = definitions.resolve_asset_graph()
+    checks = [graph.get(key) for key in graph.asset_check_keys if key.asset_key == dg.AssetKey("task_balance")]
+    assert {check.key.name for check in checks} == {"quotas", "drift", "answer_balance"}
+    assert not any(check.blocking or check.partitions_def for check in checks)
 
 
 @pytest.mark.slow

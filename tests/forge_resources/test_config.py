@@ -109,6 +109,7 @@ def test_production_takes_no_automatic_backend(forge_yaml):
         load_config(forge_yaml("profile: production\nmodels: {pose: {backend: none}}\n"))
     assert "detector" in str(refusal.value)
     assert "depth[0]" in str(refusal.value)
+    assert "second_detector" in str(refusal.value)
     assert "pose" not in str(refusal.value).split("models:")[1].split(")")[0]
 
 
@@ -117,6 +118,7 @@ def test_production_takes_named_backends(forge_yaml):
         profile: production
         models:
           detector: {backend: ultralytics, weights: /weights/a.pt, sha256: "00"}
+          second_detector: {backend: embedded}
           pose: {backend: none}
           depth: []
     """

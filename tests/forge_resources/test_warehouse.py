@@ -1,9 +1,11 @@
 """The warehouse shows a lake as it lies, and of gated tables only what passed."""
 
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 from fsspec.implementations.arrow import ArrowFile
@@ -11,7 +13,7 @@ from fsspec.implementations.arrow import ArrowFile
 from forge_resources.lake import Lake, Manifest, PartitionMissing, Verdict
 from forge_resources.s3 import S3Config, S3Error, S3Uri
 from forge_resources.shards import ShardKey
-from forge_resources.warehouse import QueryError, Warehouse
+from forge_resources.warehouse import DatabaseError, QueryError, SqlTables, Warehouse
 
 PHOTOS = {
     "image_id": pl.String(),
@@ -273,3 +275,122 @@ def test_a_partition_that_is_being_replaced_is_left_out(lake: Lake) -> None:
 def test_a_lake_that_cannot_be_reached_is_said(s3_config: S3Config) -> None:
     with pytest.raises(S3Error, match="there is no such bucket"):
         Warehouse(Lake(S3Uri("no-such-bucket"), s3_config), SCHEMAS)
+
+
+OUTSIDE = [
+    "FROM read_csv('/etc/passwd')",
+    "FROM read_text('/etc/passwd')",
+    "FROM glob('/etc/*')",
+    "FROM '/etc/passwd'",
+    "FROM read_json('http://127.0.0.1:9/x.json')",
+    "FROM read_parquet('s3://bucket/x.parquet')",
+]
+WRITING = [
+    "COPY verified_qa TO '{folder}/x.csv'",
+    "ATTACH '{folder}/x.duckdb'",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "EXPORT DATABASE '{folder}/x'",
+    "SET enable_external_access = true",
+    "PRAGMA enable_profiling",
+    "CREATE SECRET (TYPE s3)",
+]
+
+
+@pytest.mark.parametrize("sql", [*OUTSIDE, *WRITING])
+def test_sql_reaches_the_lake_alone(warehouse: Warehouse, sql: str, tmp_path: Path) -> None:
+    with pytest.raises(QueryError):
+        warehouse.query(sql.format(folder=tmp_path))
+    assert not list(tmp_path.glob("x*"))
+    assert warehouse.query("SELECT count(*) FROM candidate_qa").item() == 6
+
+
+def test_sql_sees_no_variables_of_python(warehouse: Warehouse) -> None:
+    secret = pl.DataFrame({"a": [1]})
+    with pytest.raises(QueryError, match="secret"):
+        warehouse.query("FROM secret")
+    assert secret.height == 1
+
+
+def test_a_lake_that_is_locked_still_sorts_more_than_memory_holds(local_lake: Lake) -> None:
+    local_lake.write("candidate_qa", FIRST, pairs(FIRST), PAIRS)
+    with Warehouse(local_lake, SCHEMAS) as warehouse:
+        assert warehouse.query("SELECT current_setting('lock_configuration')").item()
+        rows = warehouse.query(
+            "SELECT count(*) FROM (SELECT range, row_number() OVER (ORDER BY hash(range)) FROM range(2_000_000))"
+        )
+    assert rows.item() == 2_000_000
+
+
+def test_where_it_is_allowed_sql_reads_and_writes_other_files(lake: Lake, tmp_path: Path) -> None:
+    lake.write("candidate_qa", FIRST, pairs(FIRST, 3), PAIRS)
+    with Warehouse(lake, SCHEMAS, allow_external=True) as warehouse:
+        warehouse.query(f"COPY (SELECT qa_id FROM candidate_qa) TO '{tmp_path}/out.csv'")
+        assert warehouse.query(f"SELECT count(*) FROM read_csv('{tmp_path}/out.csv')").item() == 3
+
+
+def test_a_plan_may_be_asked_for(warehouse: Warehouse) -> None:
+    assert warehouse.query("EXPLAIN FROM verified_qa").height > 0
+
+
+def test_views_and_columns_are_named(lake: Lake) -> None:
+    with Warehouse(lake, SCHEMAS, views={"counts": "SELECT count(*) AS n FROM candidate_qa"}) as warehouse:
+        catalogue = {"partitions", "partition_inputs", "partition_versions"}
+        assert set(warehouse.names) == {*SCHEMAS, *catalogue, "counts"}
+        assert warehouse.columns("counts") == {"n": "BIGINT"}
+        with pytest.raises(QueryError, match="there is no table 'nosuch'; there are: candidate_qa"):
+            warehouse.columns("nosuch")
+
+
+def test_inputs_and_versions_are_listed(lake: Lake) -> None:
+    lake.write("candidate_qa", FIRST, pairs(FIRST), PAIRS, inputs={"scenes": "ab"}, versions={"code": "1", "a": "2"})
+    with Warehouse(lake, SCHEMAS) as warehouse:
+        assert warehouse.query("FROM partition_inputs").rows() == [("candidate_qa", *key_of(FIRST), "scenes", "ab")]
+        versions = warehouse.query("SELECT name, version FROM partition_versions ORDER BY name")
+    assert versions.rows() == [("a", "2"), ("code", "1")]
+
+
+def key_of(key: ShardKey) -> tuple[str, str]:
+    return key.source, key.shard
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_a_database_file_opens_in_any_client(local_lake: Lake, tmp_path: Path, copy: bool) -> None:
+    for key in (FIRST, SECOND):
+        judge(local_lake, local_lake.write("verified_qa", key, pairs(key), PAIRS))
+    target = tmp_path / "new" / "it's.duckdb"
+    with Warehouse(local_lake, SCHEMAS) as warehouse:
+        for _ in range(2):
+            warehouse.save(target, views={"partition_count": "SELECT count(*) AS n FROM partitions"}, copy=copy)
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+    if copy:
+        shutil.rmtree(tmp_path / "lake")
+    with duckdb.connect(str(target), read_only=True) as client:
+        assert client.sql("SELECT count(*) FROM verified_qa").fetchall() == [(4,)]
+        assert client.sql("FROM partition_count").fetchall() == [(2,)]
+        assert client.sql("SELECT count(*) FROM raw_images").fetchall() == [(0,)]
+
+
+def test_a_database_of_a_lake_on_s3_takes_its_rows_along(s3_bucket: S3Uri, s3_config: S3Config, tmp_path: Path) -> None:
+    lake = Lake(s3_bucket / "lake", s3_config)
+    judge(lake, lake.write("verified_qa", FIRST, pairs(FIRST), PAIRS))
+    with Warehouse(lake, SCHEMAS) as warehouse:
+        warehouse.save(tmp_path / "a.duckdb", copy=True)
+    with duckdb.connect(str(tmp_path / "a.duckdb"), read_only=True) as client:
+        assert client.sql("SELECT count(*) FROM verified_qa").fetchall() == [(2,)]
+
+
+def test_a_database_that_cannot_be_written_leaves_nothing(local_lake: Lake, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with Warehouse(local_lake, SCHEMAS) as warehouse:
+        with pytest.raises(DatabaseError, match="cannot be written"):
+            warehouse.save(tmp_path / "file" / "a.duckdb")
+        with pytest.raises(QueryError, match=r"a\.duckdb is not written"):
+            warehouse.save(tmp_path / "a.duckdb", views={"broken": "SELECT nosuch FROM partitions"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+def test_rows_in_memory_are_tables_too() -> None:
+    with SqlTables(SCHEMAS, frames={"verified_qa": pairs(FIRST, 3)}) as tables:
+        assert tables.query("SELECT count(*) FROM verified_qa").item() == 3
+        assert tables.query("FROM candidate_qa").is_empty()

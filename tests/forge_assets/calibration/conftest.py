@@ -46,7 +46,8 @@ def make_pair() -> PairBuilder:
         names = [f"{image_id}#d{index:03d}" for index in range(len(objects))]
         return dict.fromkeys(CANDIDATE_QA) | {
             "qa_id": qa_id, "image_id": image_id, "source": "hand", "shard": "s00000", "task": task, "form": form,
-            "level": "relation", "question": question, "answer": answer, "answer_kind": "text", "object_ids": names,
+            "level": "relation", "question": question, "short_answer": answer, "answer_kind": "text",
+            "object_ids": names,
             "answer_object_ids": [names[place] for place in answered if place < len(names)],
             "boxes": [[round(1000 * side) for side in box] for _, box in objects],
             "categories": [name for name, _ in objects],

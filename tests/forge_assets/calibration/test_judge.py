@@ -33,11 +33,11 @@ def test_none_is_right_where_people_drew_none(by_boxes):
 
 
 def test_a_claim_on_a_number_is_judged_by_the_number_in_its_question(by_boxes):
-    assert by_boxes("counting", "number_yes_no", "Yes", ("dog", DOG), question="Are there 2 dogs?") is True
-    assert by_boxes("counting", "number_yes_no", "Yes", ("dog", DOG), question="Are there 3 dogs?") is False
-    assert by_boxes("counting", "number_yes_no", "No", ("dog", DOG), question="Are there 3 dogs?") is True
-    assert by_boxes("counting", "number_yes_no", "No", ("dog", DOG), question="Are there 2 dogs?") is False
-    assert by_boxes("counting", "number_yes_no", "No", ("dog", DOG), question="Are there some?") is NotJudged.NUMBER
+    assert by_boxes("counting", "number_yes_no", "yes", ("dog", DOG), question="Are there 2 dogs?") is True
+    assert by_boxes("counting", "number_yes_no", "yes", ("dog", DOG), question="Are there 3 dogs?") is False
+    assert by_boxes("counting", "number_yes_no", "no", ("dog", DOG), question="Are there 3 dogs?") is True
+    assert by_boxes("counting", "number_yes_no", "no", ("dog", DOG), question="Are there 2 dogs?") is False
+    assert by_boxes("counting", "number_yes_no", "no", ("dog", DOG), question="Are there some?") is NotJudged.NUMBER
 
 
 def test_the_half_asked_about_is_that_of_the_answers_objects(by_boxes):
@@ -99,12 +99,12 @@ def test_an_object_that_its_box_names_needs_a_human_box_of_its_class_there(by_bo
 @pytest.mark.parametrize(("task", "form"), [("grounding", "box_yes_no"), ("referring", "phrase_yes_no")])
 def test_a_box_is_what_the_phrase_says_or_it_is_not(by_boxes, task, form):
     leftmost = "ordinal", "the leftmost dog"
-    assert by_boxes(task, form, "Yes", ("dog", DOG), phrases=[(0, *leftmost)]) is True
-    assert by_boxes(task, form, "Yes", ("dog", OTHER_DOG), phrases=[(0, *leftmost)]) is False
+    assert by_boxes(task, form, "yes", ("dog", DOG), phrases=[(0, *leftmost)]) is True
+    assert by_boxes(task, form, "yes", ("dog", OTHER_DOG), phrases=[(0, *leftmost)]) is False
     shown, claimed = ("dog", OTHER_DOG), ("dog", DOG)
-    assert by_boxes(task, form, "No", shown, claimed, phrases=[(1, *leftmost)]) is True
-    assert by_boxes(task, form, "No", shown, claimed, phrases=[(1, "ordinal", "the rightmost dog")]) is False
-    assert by_boxes(task, form, "No", shown, claimed, phrases=[(1, "color", "the brown dog")]) is NotJudged.COLOR
+    assert by_boxes(task, form, "no", shown, claimed, phrases=[(1, *leftmost)]) is True
+    assert by_boxes(task, form, "no", shown, claimed, phrases=[(1, "ordinal", "the rightmost dog")]) is False
+    assert by_boxes(task, form, "no", shown, claimed, phrases=[(1, "color", "the brown dog")]) is NotJudged.COLOR
 
 
 # --- sides
@@ -125,14 +125,14 @@ def test_a_side_is_read_in_the_one_place_that_tells_it(by_boxes):
     def asked(form, question, answer):
         return by_boxes("left_right", form, answer, BUS, A_CAT, phrases=both, question=question)
 
-    assert asked("where", "Where is the bus?", "To the left of the cat.") is True
-    assert asked("where", "Where is the bus?", "The bus is right of the cat.") is False
-    assert asked("where", "Where is the bus?", "Beside the cat.") is NotJudged.SIDE
-    assert asked("side_yes_no", "Is the bus to the left of the cat?", "Yes") is True
-    assert asked("side_yes_no", "Is the bus to the left of the cat?", "No") is False
-    assert asked("side_yes_no", "Is the bus to the right of the cat?", "No") is True
-    assert asked("side_yes_no", "Is the bus left or right of the cat?", "No") is NotJudged.SIDE
-    assert by_boxes("left_right", "side_yes_no", "No", ("zebra", DOG), A_CAT, question="left") is False
+    assert asked("where", "Where is the bus?", "left") is True
+    assert asked("where", "Where is the bus?", "right") is False
+    assert asked("where", "Where is the bus?", "beside it") is NotJudged.SIDE
+    assert asked("side_yes_no", "Is the bus to the left of the cat?", "yes") is True
+    assert asked("side_yes_no", "Is the bus to the left of the cat?", "no") is False
+    assert asked("side_yes_no", "Is the bus to the right of the cat?", "no") is True
+    assert asked("side_yes_no", "Is the bus left or right of the cat?", "no") is NotJudged.SIDE
+    assert by_boxes("left_right", "side_yes_no", "no", ("zebra", DOG), A_CAT, question="left") is False
 
 
 def test_the_outermost_object_is_that_of_the_human_boxes(by_boxes):
@@ -191,10 +191,10 @@ def test_an_order_goes_from_the_nearest_to_the_farthest(by_depth):
 
 
 def test_the_first_is_in_front_of_the_second_or_not(by_depth):
-    assert by_depth("front_yes_no", 2, 4, answer="Yes") is True
-    assert by_depth("front_yes_no", 2, 4, answer="No", answered=(1,)) is False
-    assert by_depth("front_yes_no", 4, 2, answer="No", answered=(1,)) is True
-    assert by_depth("front_yes_no", 2, 2.05, answer="Yes") is NotJudged.TIE
+    assert by_depth("front_yes_no", 2, 4, answer="yes") is True
+    assert by_depth("front_yes_no", 2, 4, answer="no", answered=(1,)) is False
+    assert by_depth("front_yes_no", 4, 2, answer="no", answered=(1,)) is True
+    assert by_depth("front_yes_no", 2, 2.05, answer="yes") is NotJudged.TIE
 
 
 def test_the_one_said_to_be_nearer_must_be(by_depth):

@@ -1,10 +1,12 @@
 """Ids that last, choices that are drawn fairly, and rows that depend on nothing but their own photo."""
 
+import math
+
 import polars as pl
 import pytest
 
 from forge_assets.candidate_qa.generate import candidates
-from forge_assets.candidate_qa.templates import templates
+from forge_assets.candidate_qa.templates import answer_templates, templates
 from forge_resources.config import ForgeConfig
 
 NEAR, FAR = {"ground_depth": 2.0, "mirror_ground_depth": 2.0}, {"ground_depth": 4.0, "mirror_ground_depth": 4.0}
@@ -17,17 +19,17 @@ def test_ids_of_a_fixed_photo_never_change(make_scene):
     )
     found = dict(candidates(scene, ForgeConfig()).select("qa_id", "template_id").rows())
     expected = {
-        "1448a6f7abdc181a9cf13e46": "counting.find.v1",
-        "7d5093cc7bbe22c0dee9a044": "counting.find.v1",
-        "bb29a0bcbc0e5a54efd2d50b": "grounding.find.v1",
-        "497c969d398f3a0dc5e923e8": "grounding.which_region.v1",
-        "1807cb2c97910d81254ed28a": "left_right.lies.v1",
-        "65963c65a654f39395925fee": "near_far.looking_closer.v1",
-        "f233ddc1ea052b896b78565d": "perspective.own_hand.v1",
-        "280a9c71f289b950ace8c5db": "near_far.who_is_closer.v1",
-        "2115fa4f35b0e5466aaef6ab": "grounding.match_box.v1",
-        "03441044c8ffecc837686075": "perspective.describe_own.v1",
-        "48e75a3434357ff566813992": "left_right.half_see.v1",
+        "276f95fb3d76cb457388544d": "grounding.which_region.v2/here_is",
+        "14d47b4dd8496688ccae5637": "grounding.match_box.v2/coordinates_alone",
+        "735389d9726bda7c89024a63": "referring.describe.v2/object_is",
+        "4f7f5b6abbf14c55589e98e5": "counting.find.v2/image_contains",
+        "0c252a1954fa1203a60a9b1a": "counting.total_is.v2/shown",
+        "0cd882e9d0e3277ca077a965": "near_far.who_is_closer.v2/nearer_alone",
+        "09ee788ba7bcc5c0d518f9b0": "near_far.looking_closer.v2/one_of_two",
+        "2afd7ffef8b8ad06cd2046a1": "left_right.half_see.v2/it_is_in_half",
+        "d433ddd14dbde84a30b9bcb0": "left_right.lies.v2/to_the",
+        "312bc917efe846fc7306a4b1": "perspective.own_hand.v2/one_word",
+        "6e07ab8110caddfdc3c72c7c": "perspective.describe_own.v2/hand_side",
     }
     assert {qa_id: found.get(qa_id) for qa_id in expected} == expected
 
@@ -53,12 +55,12 @@ def test_every_photo_of_the_street_is_asked_as_much(street_pairs):
     numbers = street_pairs.group_by("image_id", "task").len().group_by("task").agg(pl.col("len").unique())
     assert dict(numbers.rows()) == {
         "grounding": [12], "referring": [12], "counting": [12], "near_far": [12], "left_right": [12],
-        "perspective": [10],
+        "perspective": [12],
     }  # fmt: skip
 
 
-IS_FIRST = pl.col("answer") == pl.col("choices").list.first()
-IS_YES = pl.col("answer") == "Yes"
+IS_FIRST = pl.col("short_answer") == pl.col("choices").list.first()
+IS_YES = pl.col("short_answer") == "yes"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +70,7 @@ IS_YES = pl.col("answer") == "Yes"
         ("near_far", "farther", IS_FIRST, 1 / 2),
         ("near_far", "nearest_of", IS_FIRST, None),
         ("near_far", "front_yes_no", IS_YES, 1 / 2),
-        ("left_right", "side", pl.col("answer") == "left", 1 / 2),
+        ("left_right", "side", pl.col("short_answer") == "left", 1 / 2),
         ("left_right", "side", IS_FIRST, 1 / 2),
         ("left_right", "side_yes_no", IS_YES, 1 / 2),
         ("left_right", "half", IS_FIRST, 1 / 2),
@@ -92,13 +94,18 @@ def test_what_is_drawn_is_drawn_evenly(street_pairs, task, form, happens, share)
     assert asked.select(happens.mean()).item() == pytest.approx(wanted, abs=0.08)
 
 
-def test_templates_of_a_form_are_used_evenly(street_pairs):
-    for task, form in (("referring", "region"), ("counting", "number"), ("near_far", "compare")):
-        written = templates().filter(task=task, form=form)
-        asked = street_pairs.filter((pl.col("task") == task) & (pl.col("form") == form))
-        shares = asked["template_id"].value_counts(normalize=True)
-        assert set(shares["template_id"]) == set(written["template_id"])
-        assert (shares["proportion"] * written.height).is_between(0.6, 1.4).all()
+@pytest.mark.parametrize(("task", "form"), [("referring", "region"), ("counting", "number"), ("near_far", "compare")])
+def test_questions_and_answers_of_a_form_are_used_evenly_and_independently(street_pairs, task, form):
+    asked = street_pairs.filter((pl.col("task") == task) & (pl.col("form") == form))
+    used = asked["template_id"].str.split_exact("/", 1).struct.unnest()
+    questions = templates().filter(task=task, form=form)["template_id"]
+    answers = answer_templates().filter(task=task, form=form)["answer_id"]
+    for found, written in zip(used, (questions, answers), strict=True):
+        shares = found.value_counts(normalize=True)
+        assert set(shares[found.name]) == set(written)
+        assert (shares["proportion"] * len(written)).is_between(0.6, 1.4).all()
+    together = len(questions) * len(answers)
+    assert asked["template_id"].n_unique() > 0.9 * together * (1 - math.exp(-asked.height / together))
 
 
 def test_rows_do_not_depend_on_the_order_of_objects(street, street_pairs):

@@ -30,27 +30,27 @@ def by_class(rows):
 
 def test_the_only_object_of_a_class_is_located(ask):
     (row,) = ask("grounding", ("dog", DOG, {}))
-    assert json.loads(row["answer"]) == [{"bbox_2d": [100, 600, 300, 800], "label": "dog"}]
+    assert json.loads(row["short_answer"]) == [{"bbox_2d": [100, 600, 300, 800], "label": "dog"}]
     assert "the dog" in row["question"]
     assert (row["category"], row["answer_kind"], row["choices"]) == ("dog", "bbox", None)
 
 
 def test_all_objects_of_a_class_are_located_from_left_to_right(ask):
     (row,) = ask("grounding", ("dog", RIGHT_DOG, {}), ("cat", CAT, {}), ("dog", DOG, {}), form="every")
-    assert [item["bbox_2d"] for item in json.loads(row["answer"])] == row["boxes"] == [list(DOG), list(RIGHT_DOG)]
+    assert [item["bbox_2d"] for item in json.loads(row["short_answer"])] == row["boxes"] == [list(DOG), list(RIGHT_DOG)]
     assert row["object_ids"] == row["answer_object_ids"] == ["hand/photo.jpg#d002", "hand/photo.jpg#d000"]
     assert any(word in row["question"] for word in ("every dog", "each dog", "dogs", "category dog"))
 
 
 def test_a_class_name_with_quotes_stays_json(ask):
     (row,) = ask("grounding", ('19" rack', DOG, {}))
-    assert json.loads(row["answer"])[0]["bbox_2d"] == list(DOG)
+    assert json.loads(row["short_answer"])[0]["bbox_2d"] == list(DOG)
 
 
 @pytest.mark.parametrize("number", [1, 2, 5])
 def test_counting_counts(ask, number):
     (row,) = ask("counting", *(("person", (100 * i, 100, 100 * i + 90, 400), {}) for i in range(number)))
-    assert row["answer"] == str(number)
+    assert row["short_answer"] == str(number)
     assert " people " in row["question"]
     assert len(row["object_ids"]) == number
     assert (row["category"], row["answer_kind"]) == ("person", "integer")
@@ -67,9 +67,8 @@ def test_large_numbers_are_located_but_not_asked(ask):
 def test_a_region_is_answered_by_its_class(ask):
     (row,) = ask("referring", ("wine glass", DOG, {}))
     assert "[100, 600, 300, 800]" in row["question"]
-    assert row["answer"].removesuffix("wine glass.") in {
-        *("The ", "It is the ", "It is a ", "It shows a ", "I see a ", "It is called a "),
-    }
+    assert row["short_answer"] == "the wine glass"
+    assert "the wine glass" in row["answer"].lower()
     assert row["evidence"]["same_category"] == 1
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from forge_assets.candidate_qa.entities import entities
 from forge_assets.candidate_qa.names import category_names
-from forge_assets.candidate_qa.templates import filled, slots, templates
+from forge_assets.candidate_qa.templates import answer_templates, column_of, slots, templates
+from forge_assets.candidate_qa.wording import columns_needed, filled
 from forge_assets.tables import CANDIDATE_QA, TASKS
 from forge_resources.config import ForgeConfig
 
@@ -27,22 +28,54 @@ def all_pairs(street_pairs, parking):
 
 
 def test_every_template_is_used(all_pairs):
-    assert set(all_pairs["template_id"]) == set(templates()["template_id"])
+    used = all_pairs.select("form", pl.col("task").cast(pl.String), mark=pl.col("template_id").str.split("/"))
+    questions = used.select("task", "form", template_id=pl.col("mark").list.first())
+    ways = used.select("task", "form", answer_id=pl.col("mark").list.last())
+    assert templates().join(questions, on=questions.columns, how="anti").is_empty()
+    assert answer_templates().join(ways, on=ways.columns, how="anti").is_empty()
 
 
 def test_every_task_has_at_least_20_questions_and_every_form_5():
-    assert (templates().group_by("task").len()["len"] >= 20).all()
+    assert templates()["task"].n_unique() == len(TASKS)
+    assert (templates().group_by("task").agg(pl.col("question").n_unique())["question"] >= 20).all()
     assert (templates().group_by("task", "form").len()["len"] >= 5).all()
 
 
-def test_no_sentence_begins_with_a_slot_nor_asks_twice_in_the_same_words():
+def test_every_task_has_at_least_10_ways_to_answer_of_which_the_bare_one_is_one():
+    ways = answer_templates().group_by("task").agg(pl.struct("answer", "answer_if_no").n_unique())
+    assert ways["task"].n_unique() == len(TASKS)
+    assert (ways["answer"] >= 10).all()
+
+
+def test_every_form_is_answered_in_short_and_in_sentences():
+    forms = answer_templates().group_by("task", "form").agg(demanded=pl.col("demand").count(), ways=pl.len())
+    assert forms.height == templates().select("task", "form").n_unique()
+    assert (forms["demanded"] >= 2).all()
+    assert (forms["ways"] - forms["demanded"] >= 3).all()
+
+
+def test_no_sentence_begins_with_a_slot_in_lower_case_nor_asks_twice_in_the_same_words():
     of_forms = templates().filter(pl.col("form") != "zero")  # asked in the words of `number`, so that it tells nothing
-    questions = of_forms["question"]
-    answers = templates().filter(pl.col("answer") != "{count}")["answer"]
-    assert questions.str.contains(r"^[A-Z]").all()
-    assert answers.str.contains(r"^[A-Z]").all()
-    assert answers.str.contains(r"\.$").all()
+    sentences = answer_templates().filter(pl.col("demand").is_null())
+    answers = pl.concat([sentences["answer"], sentences["answer_if_no"].drop_nulls()])
+    demands = answer_templates()["demand"].drop_nulls()
+    assert of_forms["question"].str.contains(r"^[A-Z].*[.?]$").all()
+    assert demands.str.contains(r"^[A-Z][^{}]*\.$").all()
+    assert answers.str.contains(r"^\{?[A-Z]").all()
+    assert answers.str.contains(r"(\.|\{answer\})$").all()
     assert of_forms.select("task", "question").is_unique().all()
+    assert answer_templates().select("task", "form", "answer_id").is_unique().all()
+
+
+def test_yes_is_said_to_yes_and_no_to_no():
+    told = answer_templates().filter(pl.col("answer_if_no").is_not_null())
+    assert told["form"].str.ends_with("yes_no").all()
+    assert told["answer"].str.starts_with("Yes").all()
+    assert told["answer_if_no"].str.starts_with("No").all()
+
+
+def test_no_question_demands_an_answer_in_a_form_that_its_answer_may_not_have():
+    assert not templates()["question"].str.contains(r"(?i)json|integer|yes or no|\bone word\b|answer with").any()
 
 
 def test_every_sentence_is_filled(all_pairs):
@@ -55,12 +88,56 @@ def test_every_sentence_is_filled(all_pairs):
     assert not street_pairs["question"].str.contains(r"\bthe the\b|\ba [aeiou]|\bexactly 1 \w+s\b").any()
 
 
+def test_the_answer_is_the_short_one_alone_where_that_is_demanded_and_a_sentence_elsewhere(all_pairs):
+    ways = answer_templates().select("task", "form", "answer_id", "demand")
+    pairs = all_pairs.with_columns(
+        pl.col("task").cast(pl.String), answer_id=pl.col("template_id").str.split("/").list.last()
+    ).join(ways, on=["task", "form", "answer_id"])
+    assert pairs.height == all_pairs.height
+    demanded = pl.col("demand").is_not_null()
+    as_it_stands = pl.col("answer") == pl.col("short_answer")
+    assert pairs.select((demanded == as_it_stands).all()).item()
+    assert pairs.filter(demanded).select(pl.col("question").str.ends_with(pl.col("demand")).all()).item()
+    assert pairs.filter(~demanded)["answer"].str.contains(r"^[A-Z0-9].*[.\]]$").all()
+    assert 0.3 < pairs.select(demanded.mean()).item() < 0.5
+
+
+def test_answer_and_short_answer_say_the_same(all_pairs):
+    answer, short = pl.col("answer").str.to_lowercase(), pl.col("short_answer").str.to_lowercase()
+    said = (
+        pl.when(pl.col("answer_kind") == "yes_no")
+        .then(answer.str.starts_with(short))
+        .when((pl.col("short_answer") == "0") & (pl.col("answer") != "0"))
+        .then(answer.str.contains(r"\bno\b"))
+        .otherwise(answer.str.contains(short, literal=True))
+    )
+    assert all_pairs.filter(~said).is_empty()
+    boxes = all_pairs.filter(pl.col("answer_kind") == "bbox")
+    assert boxes.select(pl.col("answer").str.ends_with(pl.col("short_answer")).all()).item()
+    assert boxes["short_answer"].str.contains(r'^\[\{"bbox_2d": .*\}\]$').all()
+
+
+def test_numbers_go_with_their_nouns(ask):
+    def said(*objects, form="number"):
+        photos = [{"image_id": f"hand/{number:02d}.jpg", "image_sha256": f"{number:064x}"} for number in range(60)]
+        rows = ask("counting", *((*one, photo) for photo in photos for one in objects), form=form)
+        return {row["answer"].removesuffix(" in the image.").removesuffix(".") for row in rows}
+
+    one, two = ("bus", (100, 100, 300, 300)), ("bus", (600, 100, 800, 300))
+    assert {"1", "There is 1 bus", "1 bus can be seen", "I see 1 bus"} <= said(one)
+    assert {"2", "There are 2 buses", "2 buses can be seen", "I see 2 buses"} <= said(one, two)
+    nothing = said(("person", (100, 100, 300, 800)), form="zero")
+    assert {"0"} < nothing
+    assert all(re.search(r"\bno \w+", answer.lower()) for answer in nothing - {"0"})
+    assert not any(answer.startswith("There is") for answer in nothing)
+
+
 def test_choices_hold_the_answer_and_free_answers_have_none(street_pairs):
     choice = street_pairs.filter(pl.col("answer_kind") == "choice")
-    assert choice.select(pl.col("choices").list.contains(pl.col("answer")).all()).item()
+    assert choice.select(pl.col("choices").list.contains(pl.col("short_answer")).all()).item()
     assert (choice["choices"].list.n_unique() == choice["choices"].list.len()).all()
     yes_no = street_pairs.filter(pl.col("answer_kind") == "yes_no")
-    assert set(yes_no["answer"]) == {"Yes", "No"}
+    assert set(yes_no["short_answer"]) == {"yes", "no"}
     assert street_pairs.filter(pl.col("answer_kind") != "choice")["choices"].null_count() == (
         street_pairs.height - choice.height
     )
@@ -76,12 +153,22 @@ def test_perception_and_relation_are_told_apart(street_pairs):
 
 def test_slots_are_filled_as_they_are_even_where_they_look_like_patterns():
     row = pl.DataFrame({"text": ["is {a} left of {b}, {a}?"], "a": ["the $0 cup"], "b": [r"the \1 ${x} cup"]})
-    assert row.select(filled("text", ["a", "b"])).item() == r"is the $0 cup left of the \1 ${x} cup, the $0 cup?"
+    filled_in = row.select(filled(pl.col("text"), ["a", "b"])).item()
+    assert filled_in == r"is the $0 cup left of the \1 ${x} cup, the $0 cup?"
 
 
-def test_the_slots_of_all_templates_are_known():
-    sentences = " ".join(templates()["question"]) + " ".join(templates()["answer"].drop_nulls())
-    assert set(re.findall(r"\{(.*?)\}", sentences)) == {slot for task in TASKS for slot in slots(task)}
+def test_a_slot_with_a_capital_begins_with_one():
+    row = pl.DataFrame({"text": ["{A} is left of {a}."], "a": ["the TV"]})
+    assert row.select(filled(pl.col("text"), ["A", "a"])).item() == "The TV is left of the TV."
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_slots_of_all_sentences_are_known(task):
+    ways = answer_templates().filter(task=task)
+    texts = [templates().filter(task=task)["question"], ways["answer"], ways["answer_if_no"].drop_nulls()]
+    found = set(re.findall(r"\{(.*?)\}", " ".join(pl.concat(texts))))
+    assert found <= set(slots(task))
+    assert {column_of(slot) for slot in found} <= columns_needed(task) | {"how_many", "noun", "are"}
 
 
 @pytest.mark.parametrize(

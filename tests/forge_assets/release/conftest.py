@@ -13,6 +13,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from forge_assets.release.export import ExportManifest, ExportOptions, write_export
+from forge_assets.release.selection import Selection, select_pairs
 from forge_assets.tables import SCHEMAS
 from forge_resources.lake import Lake, Verdict
 from forge_resources.shards import ShardKey
@@ -76,6 +78,7 @@ def pair_row(  # noqa: PLR0917
         "level": "perception" if task in ("grounding", "referring", "counting") else "relation",
         "question": question,
         "answer": answer,
+        "short_answer": answer,
         "answer_kind": answer_kind,
         "choices": None,
         "category": "person",
@@ -228,9 +231,28 @@ def warehouse(lake: Lake) -> Iterator[Warehouse]:
 
 
 @pytest.fixture
+def export(lake: Lake) -> Callable[..., ExportManifest]:
+    """Select pairs of the lake as it is now, and write them."""
+
+    def run(
+        format_name: str, target: Path, selection: Selection | None = None, *, progress: Any = None, **options: Any
+    ) -> ExportManifest:
+        with Warehouse(lake, SCHEMAS) as warehouse:
+            selected = select_pairs(warehouse, lake, selection or Selection())
+            return write_export(warehouse, lake, selected, format_name, target, ExportOptions(**options), progress)
+
+    return run
+
+
+@pytest.fixture
 def pairs() -> list[dict[str, Any]]:
     """Rows of `verified_qa` in the order of an export."""
-    return sorted(PAIRS, key=lambda row: (row["image_id"], row["qa_id"]))
+
+    def order(row: dict[str, Any]) -> tuple[str, str, int]:
+        draw = hashlib.md5(f"turn {row['qa_id']}".encode()).digest()
+        return row["shard"], row["image_id"], int.from_bytes(draw, "little")
+
+    return sorted(PAIRS, key=order)
 
 
 @pytest.fixture
@@ -254,8 +276,9 @@ def closed_pair(index: int, draw: random.Random, **bias: Any) -> dict[str, Any]:
     a, b = draw.sample(bias.get("categories", CATEGORIES), 2)
     if "yes" in bias:
         answer = "yes" if draw.random() < bias["yes"] else "no"
-        text = {"question": f"Is there {index} times more of the {a} than of the {b}?", "answer": answer}
-        fixed = {"task": "counting", "answer_kind": "yes_no", "choices": None, "template_id": "counting.more.v1"}
+        text = {"question": f"Is there {index} times more of the {a} than of the {b}?", "short_answer": answer}
+        fixed = {"task": "counting", "answer_kind": "yes_no", "choices": None, "form": "more"}
+        fixed |= {"template_id": "counting.more.v1/word"}
         return photo | text | fixed | {"categories": [a, b]}
     ids = [f"near_far.{name}.v1" for name in ("nearer", "closer", "between_nearer", "smaller_depth", "nearest_two")]
     template = ids[0] if draw.random() < bias.get("template", 1 / len(ids)) else draw.choice(ids[1:])
@@ -274,10 +297,11 @@ def closed_pair(index: int, draw: random.Random, **bias: Any) -> dict[str, Any]:
         "task": "near_far",
         "answer_kind": "choice",
         "question": f"Which is nearer to the camera in photo {index}, {options[0]} or {options[1]}?",
-        "answer": options[0] if first_is_nearer else options[1],
+        "short_answer": options[0] if first_is_nearer else options[1],
         "choices": options,
         "categories": [a, b],
         "template_id": template,
+        "form": "nearer",
     }
 
 

@@ -58,11 +58,12 @@ def pairs_of(*counts: tuple[int, dict[str, Any]]) -> pl.DataFrame:
     base = {
         "task": "counting",
         "question": "Is there a dog?",
-        "answer": "yes",
+        "short_answer": "yes",
         "answer_kind": "yes_no",
         "choices": None,
         "categories": ["dog"],
-        "template_id": "counting.any.v1",
+        "template_id": "counting.any.v1/word",
+        "form": "any",
     }
     rows = [base | columns for count, columns in counts for _ in range(count)]
     rows = [{"qa_id": f"{i:024d}", "image_sha256": f"{i:064d}"} | row for i, row in enumerate(rows)]
@@ -75,10 +76,11 @@ def comparison(winner: str, loser: str, *, first: bool = True) -> dict[str, Any]
         "task": "near_far",
         "answer_kind": "choice",
         "question": f"Which is nearer, {options[0]} or {options[1]}?",
-        "answer": winner,
+        "short_answer": winner,
         "choices": options,
         "categories": options,
-        "template_id": "near_far.nearer.v1",
+        "template_id": "near_far.nearer.v1/is_nearer",
+        "form": "nearer",
     }
 
 
@@ -102,10 +104,10 @@ def test_a_side_is_told_by_what_lies_on_the_left(answer: str, winner: str, place
     row = stratum(
         task="left_right",
         answer_kind="choice",
-        answer=answer,
+        short_answer=answer,
         choices=["right", "left"],
         categories=["tie", "person"],
-        template_id="left_right.side.v1",
+        form="side",
     )
     assert (row["kind"], row["winner"], row["word"], row["place"]) == ("side", winner, answer, place)
 
@@ -118,11 +120,11 @@ def test_a_side_is_told_by_what_lies_on_the_left(answer: str, winner: str, place
     ("of the person", "left", None),
 ])  # fmt: skip
 def test_a_box_in_the_question_suggests_its_own_side(boxes: str, answer: str, suggested: bool | None) -> None:
-    assert stratum(question=f"On which side is the cup {boxes}?", answer=answer)["box_side"] is suggested
+    assert stratum(question=f"On which side is the cup {boxes}?", short_answer=answer)["box_side"] is suggested
 
 
 def test_open_answers_have_no_more_than_task_and_kind() -> None:
-    row = stratum(task="grounding", answer_kind="bbox", template_id="grounding.locate.v1")
+    row = stratum(task="grounding", answer_kind="bbox", form="one")
     assert {name for name in STRATUM if row.get(name) is not None} == {"task", "kind"}
 
 
@@ -130,7 +132,7 @@ def test_open_answers_have_no_more_than_task_and_kind() -> None:
 
 
 def test_of_one_sided_answers_as_many_are_kept_as_the_bound_allows() -> None:
-    pairs = pairs_of((800, {"answer": "yes"}), (200, {"answer": "no"}))
+    pairs = pairs_of((800, {"short_answer": "yes"}), (200, {"short_answer": "no"}))
     plan = plan_of(pairs, loose(max_lean=0.02))
     assert kept(plan) == pytest.approx(200 / 0.48)
     assert dropped(plan).row(0)[1:] == ("answer_word", pytest.approx(1000 - 200 / 0.48)) or (
@@ -159,7 +161,7 @@ def test_categories_are_balanced_over_all_that_they_are_compared_with() -> None:
 def test_a_template_is_cut_to_its_share() -> None:
     templates = [f"grounding.t{i}.v1" for i in range(5)]
     grounding = {"task": "grounding", "answer_kind": "bbox"}
-    counts = [(700, grounding | {"template_id": templates[0]})]
+    counts = [(350, grounding | {"template_id": f"{templates[0]}/{answer}"}) for answer in ("is_at", "box_of")]
     counts += [(75, grounding | {"template_id": template}) for template in templates[1:]]
     plan = plan_of(pairs_of(*counts), loose(max_template_share=0.25))
     assert kept(plan) == pytest.approx(300 / 0.75)
@@ -168,7 +170,7 @@ def test_a_template_is_cut_to_its_share() -> None:
 
 def test_a_template_that_gets_too_large_a_share_once_others_are_cut_is_cut_too() -> None:
     counts = [
-        (count, {"template_id": f"counting.{template}.v1", "answer": answer})
+        (count, {"template_id": f"counting.{template}.v1", "short_answer": answer})
         for template, yes, no in (
             ("how_many", 500, 0),
             ("count", 0, 60),
@@ -234,7 +236,9 @@ def test_after_the_plan_a_planted_bias_can_no_longer_be_guessed(
 
 
 def test_of_repeated_pairs_the_smallest_id_stays() -> None:
-    pairs = pairs_of((3, {"answer": "yes"}), (1, {"answer": "no"})).with_columns(image_sha256=pl.lit("same"))
+    pairs = pairs_of((3, {"short_answer": "yes"}), (1, {"short_answer": "no"})).with_columns(
+        image_sha256=pl.lit("same")
+    )
     repeats = repeated(pairs.lazy())
     assert repeats.rows() == [(f"{1:024d}", f"{0:024d}"), (f"{2:024d}", f"{0:024d}")]
     plan = plan_of(pairs, loose())
@@ -254,7 +258,7 @@ def test_without_a_target_the_gap_to_the_quotas_is_told() -> None:
 
 
 def test_a_target_is_split_by_the_quotas() -> None:
-    pairs = pairs_of((60, {"answer": "yes"}), (60, {"answer": "no"}), (40, comparison("bus", "cup")))
+    pairs = pairs_of((60, {"short_answer": "yes"}), (60, {"short_answer": "no"}), (40, comparison("bus", "cup")))
     plan = plan_of(pairs, loose(target_pairs=80))
     by_task = dict(plan.strata.group_by("task").agg(pl.col("kept").sum()).iter_rows())
     assert by_task == {"counting": pytest.approx(40), "near_far": pytest.approx(40)}
@@ -262,7 +266,7 @@ def test_a_target_is_split_by_the_quotas() -> None:
 
 
 def test_a_target_that_the_quotas_forbid_names_the_largest_that_they_allow() -> None:
-    pairs = pairs_of((60, {"answer": "yes"}), (60, {"answer": "no"}), (40, comparison("bus", "cup")))
+    pairs = pairs_of((60, {"short_answer": "yes"}), (60, {"short_answer": "no"}), (40, comparison("bus", "cup")))
     with pytest.raises(QuotaError, match=r"near_far has 40 balanced pairs and needs 50\. .* is 80;"):
         balance(pairs.lazy(), loose(target_pairs=100), QUOTAS)
     with pytest.raises(QuotaError, match=r"grounding has 0 balanced pairs .* is 0;"):
@@ -277,7 +281,7 @@ def test_a_target_that_the_quotas_forbid_names_the_largest_that_they_allow() -> 
 def test_selection_is_monotone_and_knows_neither_order_nor_shards(
     share: float, more: float, seed: int, parts: int
 ) -> None:
-    pairs = pairs_of((60, {"answer": "yes"}), (60, {"answer": "no"}), (80, comparison("bus", "cup")))
+    pairs = pairs_of((60, {"short_answer": "yes"}), (60, {"short_answer": "no"}), (80, comparison("bus", "cup")))
     plan = plan_of(pairs, loose())
 
     def ids(of: pl.DataFrame, keep: float) -> set[str]:

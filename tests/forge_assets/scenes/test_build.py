@@ -5,7 +5,7 @@ import pytest
 
 from forge_assets.scenes.build import scenes
 from forge_assets.scenes.depth_quantiles import SCHEMA
-from forge_assets.tables import DETECTIONS, SCENES
+from forge_assets.tables import DETECTIONS, RAW_IMAGES, SCENES
 
 DOG = ("dog", (100, 600, 300, 800), {})
 NO_MAPS = pl.DataFrame(schema=dict(SCHEMA))
@@ -102,3 +102,20 @@ def test_a_persons_turn_is_read_in_the_photo_and_in_the_mirror(make_photos, make
 def test_no_detections_give_an_empty_table(make_photos, make_detections):
     table = scenes(make_photos(), make_detections(), NO_MAPS)
     assert (table.height, table.schema) == (0, pl.Schema(SCENES))
+
+
+def test_people_count_by_number_or_by_pointing_at_each(make_photos, make_detections):
+    points = [{"category": name, "x": 1.0, "y": 1.0} for name in ("cat", "dog", "cat")]
+    photo = make_photos().with_columns(
+        points=pl.Series([points], dtype=RAW_IMAGES["points"], strict=False),
+        counts=pl.Series([[{"category": "dog", "count": 4}]], dtype=RAW_IMAGES["counts"], strict=False),
+    )
+    row = scenes(photo, make_detections(DOG), NO_MAPS).row(0, named=True)
+    assert row["human_counts"] == [{"category": "cat", "count": 2}, {"category": "dog", "count": 4}]
+
+
+def test_a_second_pose_network_that_cannot_tell_the_turn_says_nought(make_photos, make_detections):
+    standing = [{"x": 0.0, "y": 0.0, "score": 0.1}] * 17
+    read = {"keypoints": standing, "second_pose_model": "test:pose"}
+    people = [("person", (100, 100, 300, 800), read), ("person", (500, 100, 700, 800), {"keypoints": standing})]
+    assert scenes(make_photos(), make_detections(*people), NO_MAPS)["second_facing"].to_list() == [0.0, None]

@@ -27,8 +27,8 @@ def depth_map():
 
 
 def objects(*boxes, image_id="hand/photo.jpg"):
-    rows = [(f"#{index}", image_id, *box, 500, 1000) for index, box in enumerate(boxes)]
-    names = ("object_id", "image_id", "x1", "y1", "x2", "y2", "image_width", "image_height")
+    rows = [(f"#{index}", image_id, "dog", *box, 500, 1000) for index, box in enumerate(boxes)]
+    names = ("object_id", "image_id", "category", "x1", "y1", "x2", "y2", "image_width", "image_height")
     return pl.DataFrame(rows, schema=names, orient="row")
 
 
@@ -68,8 +68,22 @@ def test_a_photo_without_objects_and_no_maps_at_all_give_no_rows(depth_map):
 
 @pytest.mark.parametrize("box", [(0, 0, 0.001, 0.001), (0.999, 0.999, 1, 1), (0.5, 0.5, 0.5001, 0.5001)])
 def test_the_smallest_box_has_one_pixel(box):
-    assert inner_depths(RAMP, box).shape == (1, 1)
+    assert inner_depths(RAMP, box).shape == (1,)
 
 
 def test_the_whole_photo_loses_a_fifth_on_each_side():
-    assert inner_depths(RAMP, (0, 0, 1, 1)).shape == (60, 30)
+    assert inner_depths(RAMP, (0, 0, 1, 1)).shape == (60 * 30,)
+
+
+def test_what_a_box_in_front_covers_is_not_read(depth_map):
+    depth = np.full((100, 50), 8, np.float32)
+    depth[40:, 25:] = 2
+    far, near = (0, 0, 500, 900), (250, 400, 500, 1000)
+    found = object_depths(depth_map(depth), objects(far, near)).sort("object_id")
+    assert found["q10"].to_list() == pytest.approx([8, 2], rel=1e-3)
+    assert found["q90"].to_list() == pytest.approx([8, 2], rel=1e-3)
+
+
+def test_an_object_of_which_hardly_a_fifth_is_seen_has_no_depth(depth_map):
+    hidden, in_front = (100, 100, 400, 800), (90, 90, 410, 1000)
+    assert object_depths(depth_map(RAMP), objects(hidden, in_front))["object_id"].to_list() == ["#1"]

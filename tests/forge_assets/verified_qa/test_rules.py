@@ -67,7 +67,13 @@ def test_objects_named_by_their_regions_need_no_unique_class(judge):
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize(
     ("kind", "needed", "below"),
-    [("color", 0.6, 0.57), ("ordinal", 0.03, 0.0285), ("size", 1.5, 1.425), ("side_of", 0.02, 0.019)],
+    [
+        ("color", 0.6, 0.57),
+        ("ordinal", 0.03, 0.0285),
+        ("size", 1.5, 1.425),
+        ("side_of", 0.02, 0.019),
+        *((kind, 1.0, 0.95) for kind in ("depth_rank", "color_ordinal", "color_size", "color_depth_rank")),
+    ],
 )
 def test_every_phrase_must_tell_its_object_clearly_from_the_next(judge, task, kind, needed, below):
     assert judge(task, phrases=[phrase(), phrase(kind, needed)]) is None
@@ -137,9 +143,10 @@ def test_objects_compared_by_number_are_counted_without_the_one_that_they_are_co
     assert judge("counting", **compared | {"occlusions": [0.5, 0.0]}) == ("occlusion", 0.5, 0.4)
 
 
-def test_in_front_and_behind_rest_on_depth_on_a_frontal_turn_and_on_one_line(judge):
+@pytest.mark.parametrize("form", ["front_or_behind", "facing_yes_no"])
+def test_in_front_and_behind_rest_on_depth_on_a_frontal_turn_and_on_one_line(judge, form):
     ahead = {
-        "form": "front_or_behind", "readings": [GROUND, HEIGHT], "gap": None, "mirror_gap": None,
+        "form": form, "readings": [GROUND, HEIGHT], "gap": None, "mirror_gap": None,
         "center_gap": 0.15, "facing": -0.8, "mirror_facing": -0.9,
     }  # fmt: skip
     assert judge("perspective", **ahead) is None

@@ -10,7 +10,15 @@ from huggingface_hub import constants
 from forge_resources.config import ForgeConfig
 from forge_resources.models import embedded, selection
 from forge_resources.models.devices import UnsupportedSettingError
-from forge_resources.models.selection import ModelStatus, describe, load_depth, load_detector, load_pose
+from forge_resources.models.selection import (
+    ModelStatus,
+    describe,
+    load_depth,
+    load_detector,
+    load_pose,
+    load_second_detector,
+    load_second_pose,
+)
 from forge_resources.models.weights import MissingWeightsError, UnreachableWeightsError
 
 COMMIT = "0" * 40
@@ -42,6 +50,26 @@ def test_auto_takes_the_embedded_networks_and_says_so(caplog: pytest.LogCaptureF
     assert "Ultralytics/YOLO11/yolo11n.pt is not to be had" in caplog.text
     assert f"detector: {embedded.DETECTOR_IDENTITY}" in caplog.text
     assert "geometry alone" in caplog.text
+
+
+@pytest.mark.usefixtures("embedded")
+def test_there_is_no_second_network_where_auto_would_ask_the_first_one_again() -> None:
+    assert load_second_detector(config()) is None
+    assert load_second_pose(config()) is None
+
+
+@pytest.mark.usefixtures("embedded")
+def test_a_second_network_is_taken_as_named_or_left_out() -> None:
+    named = config(second_detector={"backend": "embedded", "score_floor": 0.3}, second_pose={"backend": "embedded"})
+    detector, pose = load_second_detector(named), load_second_pose(named)
+    assert detector is not None
+    assert pose is not None
+    assert (detector.identity, pose.identity) == (embedded.DETECTOR_IDENTITY, embedded.POSE_IDENTITY)
+    assert detector is not load_detector(named)
+    none = config(second_detector=None, second_pose=None)
+    assert load_second_detector(none) is None
+    assert load_second_pose(none) is None
+    assert [status.why for status in describe(none)[-2:]] == ["none configured"] * 2
 
 
 def test_auto_without_hub_and_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +121,8 @@ def test_describe_tells_what_would_be_used_and_loads_nothing(tmp_path: Path, mon
 
     for name in ("EmbeddedDetector", "EmbeddedPose"):
         monkeypatch.setattr(selection, name, refuse)
-    detector, pose, depth = describe(config())
+    detector, pose, depth, *seconds = describe(config())
+    assert [(second.role, second.would_use) for second in seconds] == [("second_detector", None), ("second_pose", None)]
     assert (detector.role, detector.reachable, detector.would_use) == ("detector", False, embedded.DETECTOR_IDENTITY)
     assert "does not answer" in detector.why
     assert (pose.role, pose.would_use) == ("pose", embedded.POSE_IDENTITY)
@@ -137,5 +166,11 @@ def test_all_networks_from_shared_weights(shared_models: Path) -> None:
     )
     statuses = describe(whole)
     (indoor,) = load_depth(whole)
-    assert [status.would_use for status in statuses] == [load_detector(whole).identity, None, indoor.identity, None]
+    assert [status.would_use for status in statuses] == [
+        load_detector(whole).identity, None, indoor.identity, None, embedded.DETECTOR_IDENTITY, None,
+    ]  # fmt: skip
+    second = load_second_detector(whole)
+    assert second is not None
+    assert second.identity == embedded.DETECTOR_IDENTITY
+    assert "bus" in second.categories & load_detector(whole).categories
     assert indoor.estimate([np.zeros((30, 40, 3), dtype=np.uint8)])[0].shape == (224, 224)

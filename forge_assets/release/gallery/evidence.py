@@ -1,24 +1,34 @@
 """What a pair rests on, in words and figures for people."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-_READINGS = {"ground_contact": "where it meets the ground", "class_height": "usual height of its class"}
+_READINGS: Final = {"ground_contact": "where it meets the ground", "class_height": "usual height of its class"}
+_PHRASES: Final[Mapping[str, tuple[str, Callable[[float], str]]]] = {
+    "color": ("colour", lambda value: f"{value:.0%} of its pixels plain"),
+    "ordinal": ("place in a row", lambda value: f"{value:.1%} of the photo's width from the next"),
+    "size": ("size", lambda value: f"{value:.2f} times the next in size"),
+    "side_of": ("side of a landmark", lambda value: f"{value:.1%} of the photo's width between them"),
+    "class": ("class", str),
+}
 
 
 def evidence_lines(evidence: Mapping[str, Any] | None, labels: Sequence[str]) -> list[tuple[str, str]]:
     """The evidence of a pair as names and values; what is null or empty is left out.
 
     Args:
-        evidence: the struct `evidence` of a row.
+        evidence: the struct `evidence` of a row; its `models` are part of a pair's origin and left out.
         labels: short names of the pair's objects, for values that have one figure an object.
     """
     lines: list[tuple[str, str]] = []
     for field, value in (evidence or {}).items():
-        if value is None or value == [] or value == [None] * len(_listed(value)):
+        if field == "models" or value is None or value == [] or value == [None] * len(_listed(value)):
             continue
         if field == "readings":
-            lines += [(f"Depth by {_reading(reading)}", _ratios(reading)) for reading in value]
+            several = len({reading.get("pair") for reading in value}) > 1
+            lines += [(f"Depth by {_reading(reading, several=several)}", _ratios(reading)) for reading in value]
+        elif field == "phrases":
+            lines += [(f"Phrase \u201c{phrase['text']}\u201d", _phrase(phrase)) for phrase in value]
         elif field in _KNOWN:
             name, show = _KNOWN[field]
             lines.append((name, _shown(value, show, labels)))
@@ -60,9 +70,10 @@ def _turn(value: float) -> str:
     return f"{value:+.2f}, {'to the camera' if value > 0 else 'away from the camera'}"
 
 
-def _reading(reading: Mapping[str, Any]) -> str:
+def _reading(reading: Mapping[str, Any], *, several: bool) -> str:
     name = str(reading["reading"])
-    return _READINGS.get(name, f"network {name!r}")
+    words = _READINGS.get(name, f"network {name!r}")
+    return f"{words}, pair {reading['pair'] + 1}" if several and reading.get("pair") is not None else words
 
 
 def _ratios(reading: Mapping[str, Any]) -> str:
@@ -75,23 +86,33 @@ def _ratios(reading: Mapping[str, Any]) -> str:
         )
         if value is not None
     ]
-    return ", ".join(parts)
+    return ", ".join(parts) or "says nothing"
 
 
-_KNOWN: Mapping[str, tuple[str, Callable[[Any], str]]] = {
+def _phrase(phrase: Mapping[str, Any]) -> str:
+    matches, value = phrase["matches"], phrase["value"]
+    fits = "what it fits is unknown" if matches is None else f"may fit {matches} object{'' if matches == 1 else 's'}"
+    name, show = _PHRASES.get(phrase["kind"], (str(phrase["kind"]), _plain))
+    return f"{fits}, told by {name}" + ("" if value is None else f": {show(value)}")
+
+
+_KNOWN: Final[Mapping[str, tuple[str, Callable[[Any], str]]]] = {
     "scores": ("Detector's score", _plain),
     "mirror_ious": ("Found again in the mirror, IoU", _plain),
+    "second_scores": ("Second detector's score", _plain),
     "truncated": ("Cut by the photo's edge", _yes_no),
-    "overlaps": ("Covered by another box", _percent),
+    "occlusions": ("Covered by one box in front", _percent),
+    "class_conflicts": ("IoU with a box of another class", _plain),
     "same_category": ("Objects that may be of its class", str),
     "count_strict": ("Count, strict threshold", str),
     "count_loose": ("Count, loose threshold", str),
     "count_mirror": ("Count in the mirror", str),
+    "count_human": ("Count by people", str),
     "gap": ("Space between the boxes", _of_width),
     "mirror_gap": ("Space in the mirror", _of_width),
     "center_gap": ("Between the boxes' centres", _of_width),
     "facing": ("Facing", _turn),
     "mirror_facing": ("Facing in the mirror", _turn),
+    "second_facing": ("Facing by the second pose network", _turn),
     "facing_score": ("Weakest keypoint", _plain),
-    "models": ("Models", str),
 }
