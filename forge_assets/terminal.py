@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import polars as pl
 from rich.console import Console
@@ -10,7 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from forge_assets.progress import Listener, heard_by
-from forge_assets.runs import RunOutcome
+
+if TYPE_CHECKING:
+    from forge_assets.runs import RunOutcome
 
 WIDTH_WITHOUT_TERMINAL = 140
 
@@ -62,7 +65,7 @@ def shard_progress(total: int) -> Generator[Progress]:
             yield progress
 
 
-def follow(outcomes: Iterable[RunOutcome], total: int) -> list[RunOutcome]:
+def follow(outcomes: "Iterable[RunOutcome]", total: int) -> "list[RunOutcome]":
     """Show runs as they end; what failed is said at once, with its cause."""
     ended: list[RunOutcome] = []
     with shard_progress(total) as progress:
@@ -77,7 +80,7 @@ def follow(outcomes: Iterable[RunOutcome], total: int) -> list[RunOutcome]:
     return ended
 
 
-def say_ended(outcomes: Sequence[RunOutcome], done: str = "made") -> None:
+def say_ended(outcomes: "Sequence[RunOutcome]", done: str = "made") -> None:
     """One line on how many partitions ended well."""
     well = sum(outcome.succeeded for outcome in outcomes)
     console.print(f"{well} of {len(outcomes)} partitions {done}")

@@ -93,7 +93,8 @@ def test_an_object_of_a_class_that_is_there_twice_is_referred_to_by_more_than_it
     ],
 )
 def test_a_doubtful_second_object_makes_the_counts_differ(ask, score, expected):
-    (row,) = ask("counting", ("dog", DOG, {}), ("dog", RIGHT_DOG, {"score": score}))
+    doubtful = {"score": score, "mirror_score": min(score, 0.5)}
+    (row,) = ask("counting", ("dog", DOG, {}), ("dog", RIGHT_DOG, doubtful))
     assert counts(row) == expected
 
 
@@ -145,7 +146,7 @@ def test_a_crowd_counts_as_several_and_is_never_named(ask):
     ],
 )
 def test_a_sure_detection_that_no_label_matches_contradicts_the_labels(ask, detected, count_loose, same_category):
-    objects = ("dog", DOG, HUMAN), ("dog", RIGHT_DOG, IN_LABELED | detected)
+    objects = ("dog", DOG, HUMAN), ("dog", RIGHT_DOG, IN_LABELED | {"mirror_score": None} | detected)
     (row,) = ask("counting", *objects)
     assert counts(row) == (1, count_loose, 1)
     assert by_class(ask("referring", *objects))["matches"] == same_category
