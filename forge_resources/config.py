@@ -178,7 +178,11 @@ class WeightsConfig(_Section):
     sha256: str | None = Field(default=None, description="Of the weight file; of a folder, of its files' hashes.")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, mps: auto takes CUDA where it is there.")
     precision: Precision = Field(default="fp32", description="What the network computes in; fp16 needs a GPU.")
-    batch_size: int = Field(default=16, ge=1, description="Photos read and passed to the network at a time.")
+    batch_size: int = Field(
+        default=16,
+        ge=1,
+        description="Photos read and passed to the network at a time; halved where a GPU's memory does not take them.",
+    )
 
 
 class DetectorConfig(WeightsConfig):

@@ -9,6 +9,8 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from great_expectations.core import ExpectationValidationResult
-    from great_expectations.data_context.data_context.ephemeral_data_context import EphemeralDataContext
+    from great_expectations.core.batch_definition import BatchDefinition
+    from great_expectations.datasource.fluent.interfaces import Batch
     from great_expectations.expectations.expectation import Expectation
 
 Outcome = Literal["passed", "failed", "broken"]
@@ -26,6 +29,9 @@ Severity = Literal["critical", "warning", "info"]
 
 MAX_EXAMPLES = 20
 """Failing ids and values that a report keeps of each expectation."""
+
+_ONE_AT_A_TIME = Lock()
+"""Great Expectations keeps the frame that it judges with its source, of which there is one."""
 
 _NULL = "expect_column_values_to_be_null"
 _SUBJECTS = ("column", "column_list", "column_A", "column_B")
@@ -44,6 +50,7 @@ class ExpectationResult:
     expected: str = ""
     """The limits in words, where it has any: `0 to 0.05`, `at least 1`."""
     element_count: int | None = None
+    """Rows judged; this and the figures below are null, and the texts empty, where the rule holds."""
     unexpected_count: int | None = None
     unexpected_percent: float | None = None
     failing_ids: tuple[str, ...] = ()
@@ -120,27 +127,36 @@ def validate(
     Raises:
         ValueError: if a rule has no name, or one that another has too.
     """
-    import great_expectations as gx
-
     order = {rule: position for position, rule in enumerate(_rules(suite))}
-    with _quiet():
-        batch = (
-            _context()
-            .data_sources.add_pandas(name)
-            .add_dataframe_asset(name)
-            .add_batch_definition_whole_dataframe(name)
-            .get_batch({"dataframe": _scalars(frame).to_pandas()})
-        )
-        judged = batch.validate(
-            gx.ExpectationSuite(name=name, expectations=list(suite)),
-            result_format={
+    with _ONE_AT_A_TIME, _quiet():
+        batch = _frames().get_batch({"dataframe": _scalars(frame).to_pandas()})
+        judged = _judged(batch, name, suite, {"result_format": "BOOLEAN_ONLY"})
+        failing = {_rule(one) for one in judged if not one.success}
+        told = _judged(
+            batch,
+            name,
+            [expectation for expectation, rule in zip(suite, order, strict=True) if rule in failing],
+            {
                 "result_format": "SUMMARY",
                 "unexpected_index_column_names": list(index_columns),
                 "partial_unexpected_count": MAX_EXAMPLES,
             },
         )
-    results = sorted((_result(one, index_columns) for one in judged.results), key=lambda result: order[result.rule])
+    results = [_result(one, index_columns) for one in [*(one for one in judged if one.success), *told]]
+    results.sort(key=lambda result: order[result.rule])
     return _report(name, frame.height, suite_hash(suite), results)
+
+
+def _judged(
+    batch: "Batch", name: str, suite: Sequence["Expectation"], result_format: dict[str, Any]
+) -> "list[ExpectationValidationResult]":
+    """What Great Expectations says of each expectation, in an order of its own."""
+    import great_expectations as gx
+
+    if not suite:
+        return []
+    judged = batch.validate(gx.ExpectationSuite(name=name, expectations=list(suite)), result_format=result_format)
+    return list(judged.results)
 
 
 def merged(name: str, reports: Sequence[GateReport]) -> GateReport:
@@ -156,8 +172,12 @@ def _report(name: str, rows: int, digest: str, results: Sequence[ExpectationResu
     return GateReport(name, outcome, rows, digest, tuple(results), "; ".join(errors) or None)
 
 
-def _context() -> "EphemeralDataContext":
-    """A context in memory that prints and reports nothing."""
+@cache
+def _frames() -> "BatchDefinition[None]":
+    """Where frames are handed in: one for the whole process, in a context in memory that prints and reports nothing.
+
+    It holds the last frame that was judged.
+    """
     import great_expectations as gx
     from great_expectations.data_context.types.base import (
         DataContextConfig,
@@ -165,7 +185,7 @@ def _context() -> "EphemeralDataContext":
         ProgressBarsConfig,
     )
 
-    return gx.get_context(
+    context = gx.get_context(
         mode="ephemeral",
         project_config=DataContextConfig(
             store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
@@ -173,6 +193,8 @@ def _context() -> "EphemeralDataContext":
             analytics_enabled=False,
         ),
     )
+    source = context.data_sources.add_pandas("lake")
+    return source.add_dataframe_asset("frame").add_batch_definition_whole_dataframe("whole")
 
 
 @contextmanager
@@ -204,6 +226,11 @@ def _scalars(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _rule(one: "ExpectationValidationResult") -> str:
+    assert one.expectation_config is not None
+    return one.expectation_config.meta["rule"]
+
+
 def _result(one: "ExpectationValidationResult", index_columns: Sequence[str]) -> ExpectationResult:
     configuration = one.expectation_config
     assert configuration is not None
@@ -211,7 +238,7 @@ def _result(one: "ExpectationValidationResult", index_columns: Sequence[str]) ->
     subjects = [configuration.kwargs[key] for key in _SUBJECTS if key in configuration.kwargs]
     values = found.get("partial_unexpected_list", [found["observed_value"]] if "observed_value" in found else [])
     return ExpectationResult(
-        rule=configuration.meta["rule"],
+        rule=_rule(one),
         expectation=f"{configuration.type}({', '.join(str(subject) for subject in subjects)})",
         success=bool(one.success),
         severity=configuration.severity.value,

@@ -123,41 +123,42 @@ def _nearer_than(classes: pl.LazyFrame, named: pl.LazyFrame, depths: pl.LazyFram
         landmark_category="category",
         **{f"{name}_l": pl.col(column) for name, column in LISTS.items()},
     )
-    pairs = pl.concat(
+    either_way = pl.concat(
         [
-            depths.select(
-                one=pl.col(one),
-                other=pl.col(other),
-                is_nearer=pl.lit(one == "near_id"),
-                readings="readings",
-                models="models",
-            )
+            depths.select("near_id", "far_id", one=pl.col(one), other=pl.col(other), is_nearer=pl.lit(one == "near_id"))
             for one, other in (("near_id", "far_id"), ("far_id", "near_id"))
         ]
     )
     several = classes.filter(pl.col("number").is_between(2, MAX_COMPARED))
     key = ("image_id", "category", "object_ids_l")
-    compared = (
+    read = (
         several.select("image_id", "category", "number", one="object_ids")
         .with_columns(pair=pl.int_ranges(pl.col("number")).cast(pl.List(pl.Int32)))
         .explode("one", "pair")
         .join(landmark.select("image_id", "object_ids_l", "landmark_category"), on="image_id")
         .filter(pl.col("category") != pl.col("landmark_category"))
-        .join(pairs, left_on=["one", "object_ids_l"], right_on=["one", "other"])
+        .join(either_way, left_on=["one", "object_ids_l"], right_on=["one", "other"])
+        .filter(pl.len().over(key) == pl.col("number"))
+        .collect()
+        .lazy()
+    )
+    drawn = (
+        read.select(key)
+        .unique()
+        .with_columns(drawn=blake3("object_ids_l", "category"))
+        .filter(pl.struct("drawn", "object_ids_l").rank("ordinal").over("image_id", "category") == 1)
+    )
+    compared = (
+        read.join(drawn, on=key, how="semi")
+        .join(depths.select("near_id", "far_id", "readings", "models"), on=["near_id", "far_id"])
         .pipe(numbered_readings)
         .sort(*key, "pair", "reading")
         .group_by(*key, maintain_order=True)
         .agg(
-            pl.first("number"),
-            decided=pl.col("pair").n_unique(),
             counted=pl.col("one").filter("is_nearer").unique(maintain_order=True),
             readings="readings",
             models=pl.col("models").explode(empty_as_null=False).unique().sort(),
         )
-        .filter(pl.col("decided") == pl.col("number"))
-        .drop("number", "decided")
-        .with_columns(drawn=blake3("object_ids_l", "category"))
-        .filter(pl.struct("drawn", "object_ids_l").rank("ordinal").over("image_id", "category") == 1)
     )
     return (
         several.join(compared, on=["image_id", "category"])

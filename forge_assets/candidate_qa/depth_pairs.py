@@ -7,6 +7,9 @@ import polars as pl
 from forge_assets.scenes.geometry import CLASS_HEIGHT, GROUND_CONTACT
 from forge_resources.config import VerificationConfig
 
+_SILENT = float("-inf")
+"""Stands for too few readings: less than any agreement."""
+
 
 def depth_readings(entities: pl.LazyFrame) -> pl.LazyFrame:
     """All depth readings of each object in one long table, those of networks and those of geometry.
@@ -67,15 +70,14 @@ def pair_agreement(readings: pl.Expr, thresholds: VerificationConfig) -> pl.Expr
     full_margin = pl.when(is_geometry | (separation >= thresholds.min_depth_separation)).then(smaller / needed)
 
     def weakest_needed(strength: pl.Expr) -> pl.Expr:
-        ranked = readings.list.eval(strength).list.drop_nulls().list.sort(descending=True)
-        return ranked.list.get(thresholds.min_readings - 1, null_on_oob=True)
+        ranked = pl.element().drop_nulls().sort(descending=True)
+        enough = ranked.get(thresholds.min_readings - 1, null_on_oob=True)
+        return readings.list.eval(strength).list.agg(enough).fill_null(_SILENT)
 
-    network = readings.list.eval(pl.when(~is_geometry).then(full_margin)).list.max()
+    network = readings.list.eval(pl.when(~is_geometry).then(full_margin)).list.max().fill_null(_SILENT)
     confirmed = weakest_needed(smaller / thresholds.min_confirming_ratio)
-    network_confirmed = pl.when(network.is_not_null() & confirmed.is_not_null()).then(
-        pl.min_horizontal(network, confirmed)
-    )
-    return pl.max_horizontal(weakest_needed(full_margin), network_confirmed)
+    agreed = pl.max_horizontal(weakest_needed(full_margin), pl.min_horizontal(network, confirmed))
+    return agreed.replace(_SILENT, None)
 
 
 def depth_pairs(

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from forge_assets.candidate_qa.absent import zeros
+from forge_assets.candidate_qa.choosing import chosen, most_matches
 from forge_assets.candidate_qa.counting import counting
 from forge_assets.candidate_qa.depth_pairs import depth_pairs
 from forge_assets.candidate_qa.entities import entities
@@ -57,10 +58,10 @@ def _of_batch(scenes: pl.DataFrame, config: ForgeConfig, descriptions: pl.DataFr
     images = scenes.lazy().select(_IMAGE_COLUMNS).unique()
     most = config.tasks.max_pairs_per_task
     drafts = _drafts(scenes.lazy(), config, None if descriptions is None else descriptions.lazy())
-    chosen = pl.collect_all(_chosen(_together(task, of_task), most) for task, of_task in drafts.items())
+    kept = pl.collect_all(_chosen(_together(task, of_task), most) for task, of_task in drafts.items())
     finished = [
         _finished(task, form, of_task.lazy().filter(pl.col("form") == form), images)
-        for task, of_task in zip(drafts, chosen, strict=True)
+        for task, of_task in zip(drafts, kept, strict=True)
         for form in of_task["form"].unique().sort()
     ]
     return pl.concat([pl.DataFrame(schema=dict(CANDIDATE_QA)), *pl.collect_all(finished)])
@@ -118,18 +119,14 @@ def _together(task: str, drafts: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
 
 
 def _chosen(drafts: pl.LazyFrame, most: int) -> pl.LazyFrame:
-    """Of one photo and task at most `most` drafts, as many of one form as of another.
-
-    Of a form come those first whose phrases fit one object, then those whose evidence leaves no doubt, then those of
-    the surest objects, then as their seeds say.
-    """
+    """The drafts of one task that are kept."""
     present = drafts.collect_schema().names()
     is_doubtful = pl.col("is_doubtful").fill_null(value=False) if "is_doubtful" in present else pl.lit(value=False)
-    matches = pl.col("e_phrases").list.eval(pl.element().struct.field("matches")).list.max()
-    order = pl.struct(matches.fill_null(0) > 1, is_doubtful, -pl.col("e_scores").list.min().fill_null(1.0), "seed")
-    return drafts.with_columns(place_in_form=order.rank("ordinal").over("image_id", "form")).filter(
-        pl.struct("place_in_form", "seed", "form").rank("ordinal").over("image_id") <= most
-    )
+    return drafts.with_columns(
+        is_doubtful=is_doubtful,
+        most_matches=most_matches("e_phrases"),
+        least_score=pl.col("e_scores").list.min().fill_null(1.0),
+    ).pipe(chosen, most)
 
 
 def _finished(task: str, form: str, drafts: pl.LazyFrame, images: pl.LazyFrame) -> pl.LazyFrame:

@@ -4,7 +4,7 @@ import polars as pl
 
 from forge_assets.candidate_qa.evidence import OBJECT_EVIDENCE, evidence_of, models_of
 from forge_assets.candidate_qa.identity import seeded
-from forge_assets.candidate_qa.options import MAX_WRONG, distractors, is_true, listed, rotated, yes_or_no
+from forge_assets.candidate_qa.options import MAX_WRONG, distractors, is_true, listed, rotated, with_others, yes_or_no
 from forge_assets.candidate_qa.phrases import CLASS
 from forge_assets.candidate_qa.whole_class import box_item, colored_classes
 from forge_assets.tables import PHRASE
@@ -26,12 +26,13 @@ def grounding(
         classes: as `whole_class.whole_classes` gives them.
         colors: as `phrases.color_facts` gives them.
     """
+    wrong = distractors(named, entities).collect().lazy()
     return [
         _one(entities, phrases),
         _every(classes),
         _every_colored(classes, colors),
-        _which_box(named, entities),
-        claims(named, entities, TASK, "box_yes_no"),
+        _which_box(named, entities, wrong),
+        claims(named, entities, wrong, TASK, "box_yes_no"),
     ]
 
 
@@ -91,14 +92,14 @@ def _every_colored(classes: pl.LazyFrame, colors: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _which_box(named: pl.LazyFrame, entities: pl.LazyFrame) -> pl.LazyFrame:
-    wrong = (
-        distractors(named, entities.select("image_id", "object_id", "category", "box", "region"))
+def _which_box(named: pl.LazyFrame, entities: pl.LazyFrame, wrong: pl.LazyFrame) -> pl.LazyFrame:
+    regions = (
+        with_others(wrong, entities.select("object_id", "region"))
         .group_by("object_id")
         .agg(wrong=pl.col("region_other").sort_by("place"))
     )
     return (
-        named.join(wrong, on="object_id")
+        named.join(regions, on="object_id")
         .with_columns(
             form=pl.lit("which_box"),
             phrase="name",
@@ -116,12 +117,13 @@ def _which_box(named: pl.LazyFrame, entities: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def claims(claimed: pl.LazyFrame, shown: pl.LazyFrame, task: str, form: str) -> pl.LazyFrame:
+def claims(claimed: pl.LazyFrame, shown: pl.LazyFrame, wrong: pl.LazyFrame, task: str, form: str) -> pl.LazyFrame:
     """Whether a box shows what a phrase says, half of them true; only of objects that have another to mistake them for.
 
     Args:
         claimed: objects with clear names.
         shown: objects with boxes.
+        wrong: the `distractors` of the claimed among the shown.
         task: that asks.
         form: of the question.
 
@@ -129,8 +131,8 @@ def claims(claimed: pl.LazyFrame, shown: pl.LazyFrame, task: str, form: str) -> 
         Drafts: those that are true name one object, others the one whose box is shown and the one whose phrase is
         claimed; `phrase` and `region` as shown.
     """
-    columns = ("object_id", "image_id", "region", *(name for name in OBJECT_EVIDENCE if name != "named_by"))
-    other = distractors(claimed, shown.select(*columns)).filter(pl.col("place") == 1)
+    columns = ("object_id", "region", *(name for name in OBJECT_EVIDENCE if name != "named_by"))
+    other = with_others(wrong.filter(pl.col("place") == 1), shown.select(*columns))
     lists = {
         name: pl.when("truth").then(one).otherwise(both)
         for (name, one), both in zip(evidence_of("").items(), evidence_of("_other", "").values(), strict=True)

@@ -2,10 +2,11 @@
 
 import polars as pl
 
+from forge_assets.candidate_qa.choosing import surest
 from forge_assets.candidate_qa.evidence import OBJECT_EVIDENCE, evidence_of, models_of
 from forge_assets.candidate_qa.identity import SIDE_DIGIT, draw, seeded
 from forge_assets.candidate_qa.options import is_true, listed, yes_or_no
-from forge_assets.candidate_qa.pairs import object_pairs, surest
+from forge_assets.candidate_qa.pairs import object_pairs
 from forge_assets.candidate_qa.sets import SET, described, object_sets
 
 TASK = "left_right"
@@ -102,6 +103,7 @@ def _pairs(named: pl.LazyFrame, most: int) -> pl.LazyFrame:
             e_mirror_gap=mirror_or_human(pl.col("mirror_gap"), pl.col("e_gap"), "origin_a", "origin_b"),
             e_center_gap=center_gap,
             e_models=models_of("detector_a", "detector_b"),
+            least_score=pl.min_horizontal("sure_score_a", "sure_score_b"),
             **evidence_of("_a", "_b"),
         )
         .filter(pl.col("e_gap") > 0)

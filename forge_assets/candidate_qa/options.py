@@ -6,8 +6,8 @@ from forge_assets.candidate_qa.identity import ROTATION_DIGIT, TRUTH_DIGIT, blak
 
 MAX_WRONG = 3
 """Wrong options beside the right one."""
-MAX_IOU = 0.5
-"""Two boxes that overlap more may show the same object."""
+MAX_COVERED = 0.3
+"""Of a box, the share that another may cover: one that covers more shows the same object too."""
 
 
 def rotated(options: str) -> pl.Expr:
@@ -33,24 +33,25 @@ def listed(options: str, conjunction: str) -> pl.Expr:
 
 
 def distractors(objects: pl.LazyFrame, others: pl.LazyFrame) -> pl.LazyFrame:
-    """For each object, up to `MAX_WRONG` others of its photo, those of its own class first, then as drawn.
+    """For each object, up to `MAX_WRONG` others beside it in its photo, those of its own class first, then as drawn.
 
     Args:
         objects: image_id, object_id, category and box, one row an object.
-        others: the same columns, and any besides.
+        others: the same columns.
 
     Returns:
-        object_id, and all columns of `others` with the ending `_other`, and `place`, from 1.
+        object_id, object_id_other and `place`, from 1.
     """
     drawn = blake3("object_id").str.slice(0, 8).str.to_integer(base=16, dtype=pl.Int64)
-    asked = objects.select("image_id", "object_id", "category", "box", drawn=drawn)
-    other = others.with_columns(drawn=drawn).select(pl.all().name.suffix("_other"))
+    columns = ("image_id", "object_id", "category", "box")
+    asked = objects.select(*columns, drawn=drawn)
+    other = others.select(*columns, drawn=drawn).select(pl.all().name.suffix("_other"))
     x1, y1, x2, y2 = ((pl.col("box").arr.get(index), pl.col("box_other").arr.get(index)) for index in range(4))
     shared = (pl.min_horizontal(*x2) - pl.max_horizontal(*x1)).clip(0) * (
         pl.min_horizontal(*y2) - pl.max_horizontal(*y1)
     ).clip(0)
-    areas = [(x2[side] - x1[side]) * (y2[side] - y1[side]) for side in (0, 1)]
-    is_apart = shared < MAX_IOU * (areas[0] + areas[1] - shared)
+    smaller = pl.min_horizontal(*((x2[side] - x1[side]) * (y2[side] - y1[side]) for side in (0, 1)))
+    is_apart = shared <= MAX_COVERED * smaller
     order = pl.struct(
         pl.col("category") != pl.col("category_other"), pl.col("drawn").xor(pl.col("drawn_other")), "object_id_other"
     )
@@ -59,5 +60,10 @@ def distractors(objects: pl.LazyFrame, others: pl.LazyFrame) -> pl.LazyFrame:
         .filter((pl.col("object_id") != pl.col("object_id_other")) & is_apart)
         .with_columns(place=order.rank("ordinal").over("object_id"))
         .filter(pl.col("place") <= MAX_WRONG)
-        .drop("image_id", "category", "box", "drawn", "drawn_other")
+        .select("object_id", "object_id_other", "place")
     )
+
+
+def with_others(wrong: pl.LazyFrame, others: pl.LazyFrame) -> pl.LazyFrame:
+    """What `distractors` gives with all columns of `others`, ending in `_other`."""
+    return wrong.join(others.select(pl.all().name.suffix("_other")), on="object_id_other")

@@ -7,16 +7,6 @@ import polars as pl
 from forge_assets.candidate_qa.identity import ORDER_DIGIT, blake3, draw
 
 
-def surest(most: int, *doubts: str) -> pl.Expr:
-    """Whether a draft is among the `most` of its photo: without doubts, of the surest objects, then by their seeds.
-
-    Args:
-        most: drafts of a photo.
-        doubts: columns that say of a draft that it can hardly be verified.
-    """
-    return pl.struct(*doubts, -pl.col("e_scores").list.min(), "seed").rank("ordinal").over("image_id") <= most
-
-
 def object_pairs(objects: pl.LazyFrame, columns: Sequence[str], task: str) -> pl.LazyFrame:
     """All pairs of objects of the same photo, once each; which is `a` and which is `b` is drawn by hash.
 

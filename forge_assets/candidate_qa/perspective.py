@@ -2,12 +2,12 @@
 
 import polars as pl
 
+from forge_assets.candidate_qa.choosing import surest
 from forge_assets.candidate_qa.depth_pairs import agree
 from forge_assets.candidate_qa.evidence import OBJECT_EVIDENCE, evidence_of, models_of
 from forge_assets.candidate_qa.identity import SIDE_DIGIT, draw, seeded
 from forge_assets.candidate_qa.left_right import PLACE, either_side, horizontal_gap, mirror_or_human, side_forms
 from forge_assets.candidate_qa.options import is_true, yes_or_no
-from forge_assets.candidate_qa.pairs import surest
 from forge_resources.config import VerificationConfig
 
 TASK = "perspective"
@@ -93,6 +93,7 @@ def _pairs(people: pl.LazyFrame, things: pl.LazyFrame) -> pl.LazyFrame:
             e_second_facing="second_facing_p",
             e_facing_score="facing_score_p",
             e_models=models_of("detector_p", "pose_model_p"),
+            least_score=pl.min_horizontal("sure_score_p", "sure_score_o"),
             **evidence_of("_p", "_o"),
         )
         .pipe(seeded, TASK)

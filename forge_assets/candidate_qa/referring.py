@@ -5,7 +5,7 @@ import polars as pl
 from forge_assets.candidate_qa.evidence import evidence_of, models_of
 from forge_assets.candidate_qa.grounding import claims, phrased
 from forge_assets.candidate_qa.identity import seeded
-from forge_assets.candidate_qa.options import distractors, listed, rotated
+from forge_assets.candidate_qa.options import distractors, listed, rotated, with_others
 
 TASK = "referring"
 
@@ -18,7 +18,12 @@ def referring(entities: pl.LazyFrame, phrases: pl.LazyFrame, named: pl.LazyFrame
         phrases: as `phrases.phrases` gives them.
         named: entities with clear names, as `naming.named` gives them.
     """
-    return [_region(entities, phrases), _which_phrase(named), claims(named, named, TASK, "phrase_yes_no")]
+    wrong = distractors(named, named).collect().lazy()
+    return [
+        _region(entities, phrases),
+        _which_phrase(named, wrong),
+        claims(named, named, wrong, TASK, "phrase_yes_no"),
+    ]
 
 
 def _region(entities: pl.LazyFrame, phrases: pl.LazyFrame) -> pl.LazyFrame:
@@ -36,10 +41,10 @@ def _region(entities: pl.LazyFrame, phrases: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _which_phrase(named: pl.LazyFrame) -> pl.LazyFrame:
+def _which_phrase(named: pl.LazyFrame, wrong: pl.LazyFrame) -> pl.LazyFrame:
     """The wrong options are clear phrases of other objects, so they fit those alone."""
-    wrong = (
-        distractors(named, named.select("image_id", "object_id", "category", "box", "name", "named_by"))
+    phrases = (
+        with_others(wrong, named.select("object_id", "name", "named_by"))
         .group_by("object_id")
         .agg(
             wrong=pl.col("name_other").sort_by("place"),
@@ -47,7 +52,7 @@ def _which_phrase(named: pl.LazyFrame) -> pl.LazyFrame:
         )
     )
     return (
-        named.join(wrong, on="object_id")
+        named.join(phrases, on="object_id")
         .with_columns(
             form=pl.lit("which_phrase"),
             answer="name",

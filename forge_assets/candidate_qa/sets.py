@@ -22,14 +22,15 @@ def object_sets(named: pl.LazyFrame, task: str, columns: Sequence[str]) -> pl.La
         columns: what to carry along of each object.
 
     Returns:
-        The columns `SET`, which tell sets apart, `position` in the order in which the objects are named, from 0,
-        object_id and `columns`.
+        The columns `SET`, which tell sets apart, as does `set_number` alone; `position` in the order in which the
+        objects are named, from 0; object_id and `columns`.
     """
     in_order = (
         named.select("image_id", "object_id", *columns, drawn=blake3(pl.lit(task), "object_id", pl.lit("set")))
         .with_columns(
             place=pl.struct("drawn", "object_id").rank("ordinal").over("image_id").cast(pl.Int32) - 1,
             of_photo=pl.len().over("image_id").cast(pl.Int32),
+            set_number=pl.col("image_id").rank("dense").cast(pl.Int64) * (len(SIZES) * MAX_SETS),
         )
         .drop("drawn")
     )
@@ -38,8 +39,9 @@ def object_sets(named: pl.LazyFrame, task: str, columns: Sequence[str]) -> pl.La
             size=pl.lit(size, dtype=pl.Int32),
             start=pl.col("place") - position,
             position=pl.lit(position, dtype=pl.Int32),
+            set_number=pl.col("set_number") + index * MAX_SETS + pl.col("place") - position,
         ).filter(pl.col("start").is_between(0, MAX_SETS - 1) & (pl.col("start") + size <= pl.col("of_photo")))
-        for size in SIZES
+        for index, size in enumerate(SIZES)
         for position in range(size)
     ).drop("place", "of_photo")
 

@@ -13,7 +13,7 @@ from forge_assets.tables import DEPTH_MAPS
 from forge_resources.dagster_resources import ForgeResource
 from forge_resources.models.selection import load_depth
 
-VERSION = "1"
+VERSION = "2"
 GEOMETRY_ALONE = "no depth network is configured: depth rests on geometry (ground contact, class height) alone"
 
 

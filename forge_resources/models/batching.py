@@ -1,10 +1,12 @@
 """Photos decoded ahead of the network, and images put together that a network can take together."""
 
+import logging
 from collections import deque
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import polars as pl
@@ -12,9 +14,15 @@ from numpy.typing import NDArray
 
 from forge_resources.images import decode_upright
 
+_Given = TypeVar("_Given")
+_Made = TypeVar("_Made")
+
 DECODING_THREADS: Final = 4
+PREPARING_THREADS: Final = 4
 PIXELS_TOGETHER: Final = 64_000_000
 """Photos decoded at once hold at most so many pixels, or one photo: 192 MB, and as much again ahead."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +40,9 @@ class Photo:
 
     def mirrored(self) -> NDArray[np.uint8]:
         """The photo with left and right exchanged, contiguous in memory."""
-        return np.ascontiguousarray(self.image[:, ::-1])
+        import cv2
+
+        return np.asarray(cv2.flip(self.image, 1), dtype=np.uint8)
 
 
 def decoded(photos: Iterable[pl.DataFrame], size: int) -> Iterator[list[Photo]]:
@@ -102,3 +112,83 @@ def alike(keys: Sequence[Hashable], size: int) -> Iterator[list[int]]:
     for positions in groups.values():
         for start in range(0, len(positions), size):
             yield positions[start : start + size]
+
+
+@contextmanager
+def prepared(prepare: Callable[[_Given], _Made], given: Sequence[_Given]) -> Generator[list[Future[_Made]]]:
+    """Work that goes on in threads while the network runs on what is ready.
+
+    Args:
+        prepare: work on one thing that lets other threads run meanwhile, as OpenCV does.
+        given: what to work on.
+
+    Yields:
+        One future a thing, in their order; those that nobody has begun when the caller leaves are dropped.
+    """
+    pool = ThreadPoolExecutor(PREPARING_THREADS, thread_name_prefix="prepare")
+    try:
+        yield [pool.submit(prepare, one) for one in given]
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def one_behind(items: Iterable[_Given]) -> Iterator[_Given]:
+    """The same items, each once the next one has been made: what an item began goes on meanwhile."""
+    behind: list[_Given] = []
+    for item in items:
+        yield from behind
+        behind = [item]
+    yield from behind
+
+
+class FittingBatches:
+    """Batches of images of equal shape, as large as configured and as the GPU's memory takes.
+
+    A batch that does not fit is halved and run again; later ones are of the size that fitted.
+
+    Attributes:
+        size: images in a batch.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def run(self, keys: Sequence[Hashable], network: Callable[[list[int]], Iterable[_Made]]) -> list[_Made]:
+        """Run a network on images that are told by their positions.
+
+        Args:
+            keys: of each image; those of equal keys may go together.
+            network: gives one result for each of the positions that it is called with.
+
+        Returns:
+            One result an image, in their order.
+
+        Raises:
+            torch.cuda.OutOfMemoryError: if a single image does not fit.
+        """
+        results: dict[int, _Made] = {}
+        for positions in alike(keys, self.size):
+            waiting = [positions]
+            while waiting:
+                together = waiting.pop()
+                if len(together) > self.size:
+                    waiting += [together[self.size :], together[: self.size]]
+                elif (made := self._tried(together, network)) is None:
+                    waiting.append(together)
+                else:
+                    results.update(zip(together, made, strict=True))
+        return [results[position] for position in range(len(keys))]
+
+    def _tried(self, positions: list[int], network: Callable[[list[int]], Iterable[_Made]]) -> list[_Made] | None:
+        """None where memory was too small; the error is gone by then, and what it held with it."""
+        import torch
+
+        try:
+            return list(network(positions))
+        except torch.cuda.OutOfMemoryError:
+            if len(positions) == 1:
+                raise
+            self.size = min(self.size, len(positions) // 2)
+            _log.warning("batches of %d do not fit into the GPU's memory: trying %d", len(positions), self.size)
+        torch.cuda.empty_cache()
+        return None

@@ -1,13 +1,14 @@
 """Networks that read depth, behind one interface: whatever a network says, larger is farther from here on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forge_resources.config import DepthConfig
-from forge_resources.models.batching import alike
+from forge_resources.models.batching import FittingBatches, prepared
 from forge_resources.models.detectors import encode
 from forge_resources.models.devices import (
     UnsupportedSettingError,
@@ -87,7 +88,7 @@ class TransformersDepth:
         logging.disable_progress_bar()
         self.identity = with_precision(weights.identity, config.precision)
         self.name = config.name
-        self._batch_size = config.batch_size
+        self._batches = FittingBatches(config.batch_size)
         self._device = torch_device(config.device)
         self._dtype = torch_dtype(config.precision, self._device)
         self._processor: Any = AutoImageProcessor.from_pretrained(weights.path, local_files_only=True)
@@ -101,17 +102,18 @@ class TransformersDepth:
 
     def estimate(self, images: Sequence[NDArray[np.uint8]]) -> list[DepthMap]:
         """Read depth; see `DepthEstimator.estimate`."""
+        with prepared(partial(encode, self._processor), images) as encoded:
+            inputs = [one.result()["pixel_values"] for one in encoded]
+        shapes = [tuple(one.shape) for one in inputs]
+        return self._batches.run(shapes, lambda positions: self._run([inputs[i] for i in positions]))
+
+    def _run(self, inputs: list[Any]) -> Iterator[DepthMap]:
         import torch
 
-        inputs = [encode(self._processor, image)["pixel_values"] for image in images]
-        maps: dict[int, DepthMap] = {}
-        for positions in alike([tuple(one.shape) for one in inputs], self._batch_size):
-            batch = torch.cat([inputs[i] for i in positions]).to(self._device, self._dtype)
-            with torch.inference_mode():
-                raw = self._model(pixel_values=batch).predicted_depth.float().cpu().numpy()
-            for i, one in zip(positions, raw, strict=True):
-                maps[i] = farther_is_larger(one, self._raw)
-        return [maps[i] for i in range(len(images))]
+        batch = torch.cat(inputs).to(self._device, self._dtype)
+        with torch.inference_mode():
+            raw = self._model(pixel_values=batch).predicted_depth.float().cpu().numpy()
+        return (farther_is_larger(one, self._raw) for one in raw)
 
 
 class OnnxDepth:
@@ -150,12 +152,13 @@ class OnnxDepth:
     def estimate(self, images: Sequence[NDArray[np.uint8]]) -> list[DepthMap]:
         """Read depth; see `DepthEstimator.estimate`."""
         maps: list[DepthMap] = []
-        for start in range(0, len(images), self._batch_size):
-            batch = np.stack([self._encode(image) for image in images[start : start + self._batch_size]])
-            missing = self._fixed_batch - len(batch) if self._fixed_batch else 0
-            padded = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
-            raw = self._session.run(None, {self._input: padded})[0]
-            maps += [farther_is_larger(one.squeeze(), self._raw) for one in raw[: len(batch)]]
+        with prepared(self._encode, images) as encoded:
+            for start in range(0, len(images), self._batch_size):
+                batch = np.stack([one.result() for one in encoded[start : start + self._batch_size]])
+                missing = self._fixed_batch - len(batch) if self._fixed_batch else 0
+                padded = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
+                raw = self._session.run(None, {self._input: padded})[0]
+                maps += [farther_is_larger(one.squeeze(), self._raw) for one in raw[: len(batch)]]
         return maps
 
     def _encode(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:

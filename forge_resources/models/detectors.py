@@ -1,13 +1,14 @@
 """Networks that find objects, behind one interface."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forge_resources.config import DetectorConfig
-from forge_resources.models.batching import alike
+from forge_resources.models.batching import FittingBatches, prepared
 from forge_resources.models.boxes import Boxes, coco_name
 from forge_resources.models.devices import (
     require_plain_cpu,
@@ -94,28 +95,32 @@ class TransformersDetector:
             weights.path, local_files_only=True, use_safetensors=True, dtype=self._dtype
         )
         self._model.to(self._device).eval()
+        self._batches = FittingBatches(config.batch_size)
         names = (str(name) for name in self._model.config.id2label.values())
         self.categories = frozenset(coco_name(name) for name in names if name.lower() != _NO_CLASS)
         steady_torch()
 
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Boxes]:
         """Find objects; see `Detector.detect`."""
+        with prepared(partial(encode, self._processor), images) as encoded:
+            inputs = [one.result() for one in encoded]
+        shapes = [tuple(one["pixel_values"].shape) for one in inputs]
+        return self._batches.run(shapes, lambda positions: self._run(inputs, images, positions))
+
+    def _run(
+        self, inputs: list[dict[str, Any]], images: Sequence[NDArray[np.uint8]], positions: list[int]
+    ) -> Iterator[Boxes]:
         import torch
 
-        inputs = [encode(self._processor, image) for image in images]
-        found: dict[int, Boxes] = {}
-        for positions in alike([tuple(one["pixel_values"].shape) for one in inputs], self._config.batch_size):
-            batch = {name: torch.cat([inputs[i][name] for i in positions]).to(self._device) for name in inputs[0]}
-            batch["pixel_values"] = batch["pixel_values"].to(self._dtype)
-            with torch.inference_mode():
-                outputs = self._model(**batch)
-            sizes = [(images[i].shape[0], images[i].shape[1]) for i in positions]
-            results = self._processor.post_process_object_detection(
-                outputs, threshold=self._config.score_floor, target_sizes=sizes
-            )
-            for i, result in zip(positions, results, strict=True):
-                found[i] = self._boxes(result, images[i])
-        return [found[i] for i in range(len(images))]
+        batch = {name: torch.cat([inputs[i][name] for i in positions]).to(self._device) for name in inputs[0]}
+        batch["pixel_values"] = batch["pixel_values"].to(self._dtype)
+        with torch.inference_mode():
+            outputs = self._model(**batch)
+        sizes = [(images[i].shape[0], images[i].shape[1]) for i in positions]
+        results = self._processor.post_process_object_detection(
+            outputs, threshold=self._config.score_floor, target_sizes=sizes
+        )
+        return (self._boxes(result, images[i]) for i, result in zip(positions, results, strict=True))
 
     def _boxes(self, result: dict[str, Any], image: NDArray[np.uint8]) -> Boxes:
         names = [str(self._model.config.id2label[int(number)]) for number in result["labels"]]

@@ -1,7 +1,7 @@
 """Networks of the ultralytics package, kept from phoning home, downloading and installing."""
 
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
-from forge_resources.models.batching import alike
+from forge_resources.models.batching import FittingBatches, prepared
 from forge_resources.models.boxes import FloatArray, coco_name
 from forge_resources.models.devices import UnsupportedSettingError, steady_torch, torch_device, torch_dtype
 from forge_resources.models.weights import MissingWeightsError, ResolvedWeights
@@ -113,7 +113,7 @@ class YoloNetwork:
         torch_dtype(precision, self._device)
         self._quantize = 16 if precision == "fp16" else None
         self._size = image_size
-        self._batch_size = 1 if self._is_export else batch_size
+        self._batches = FittingBatches(1 if self._is_export else batch_size)
         self._model: Any = _quiet_yolo_class()(str(weights.path), task=task, verbose=False)
         names = _export_names(weights.path) if self._is_export else self._model.names
         self.categories = frozenset(coco_name(str(name)) for name in names.values())
@@ -124,10 +124,10 @@ class YoloNetwork:
     ) -> list[YoloResult]:
         """Run the network on photos (height, width, 3), RGB; results in their order."""
         boxes = [Letterbox.of(image.shape[1], image.shape[0], self._size, square=self._is_export) for image in images]
-        results: dict[int, YoloResult] = {}
-        for positions in alike([(box.padded_width, box.padded_height) for box in boxes], self._batch_size):
+
+        def run(positions: list[int]) -> Iterator[YoloResult]:
             raw = self._model.predict(
-                [np.ascontiguousarray(boxes[i].apply(images[i])[..., ::-1]) for i in positions],
+                [letterboxed[i].result() for i in positions],
                 imgsz=self._size,
                 conf=score_floor,
                 iou=iou_threshold,
@@ -136,9 +136,16 @@ class YoloNetwork:
                 verbose=False,
                 save=False,
             )
-            for i, result in zip(positions, raw, strict=True):
-                results[i] = _in_photo(result, boxes[i])
-        return [results[i] for i in range(len(images))]
+            return (_in_photo(result, boxes[i]) for i, result in zip(positions, raw, strict=True))
+
+        with prepared(_as_taken, list(zip(images, boxes, strict=True))) as letterboxed:
+            return self._batches.run([(box.padded_width, box.padded_height) for box in boxes], run)
+
+
+def _as_taken(photo: tuple[NDArray[np.uint8], Letterbox]) -> NDArray[np.uint8]:
+    """The photo as ultralytics takes it: letterboxed, BGR."""
+    image, letterbox = photo
+    return np.ascontiguousarray(letterbox.apply(image)[..., ::-1])
 
 
 def _export_names(folder: Path) -> dict[int, str]:

@@ -4,6 +4,7 @@ import gc
 import resource
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
@@ -32,20 +33,22 @@ class Cost(NamedTuple):
     wall_s: float
     processor_s: float
 
+    def plus(self, other: "Cost") -> "Cost":
+        """What both took, one after the other."""
+        return Cost(self.wall_s + other.wall_s, self.processor_s + other.processor_s)
+
 
 def measured(work: Callable[[], Result], repeats: int = 1) -> tuple[Result, Cost]:
     """Do a piece of work several times; its last result and the least that it took, both clocks by themselves."""
-    walls: list[float] = []
-    processors: list[float] = []
-    result: Result | None = None
-    for _ in range(max(repeats, 1)):
-        del result
+    costs: list[Cost] = []
+    while True:
         gc.collect()
         wall, processor = time.perf_counter(), time.process_time()
         result = work()
-        walls.append(time.perf_counter() - wall)
-        processors.append(time.process_time() - processor)
-    return result, Cost(min(walls), min(processors))
+        costs.append(Cost(time.perf_counter() - wall, time.process_time() - processor))
+        if len(costs) >= repeats:
+            return result, Cost(min(cost.wall_s for cost in costs), min(cost.processor_s for cost in costs))
+        del result
 
 
 def peak_mb() -> float:
@@ -163,3 +166,42 @@ def drawn_scenes(photos: int, objects: int, key: ShardKey, seed: int = 0) -> pl.
         (pl.col(name) if name in filled.columns else pl.lit(None)).cast(dtype).alias(name)
         for name, dtype in SCENES.items()
     )
+
+
+def pairs_by_hand(scenes: pl.DataFrame, path: Path, most: int) -> int:
+    """The limit of `candidate_qa`: every two objects of a photo, a filter, two sentences, a Parquet file.
+
+    Args:
+        scenes: rows of `SCENES`.
+        path: of the file.
+        most: pairs of a photo.
+
+    Returns:
+        How many pairs it wrote.
+    """
+    objects = scenes.lazy().select("image_id", "object_id", "category", "x1", "x2", "score", "image_width")
+    gap = (pl.col("x1_right") - pl.col("x2")) / pl.col("image_width")
+    pairs = (
+        objects.join(objects, on="image_id")
+        .filter((pl.col("object_id") != pl.col("object_id_right")) & (gap > 0))
+        .with_columns(place=pl.col("score").rank("ordinal", descending=True).over("image_id"))
+        .filter(pl.col("place") <= most)
+        .with_columns(
+            question=pl.format("Is the {} to the left of the {}?", "category", "category_right"),
+            answer=pl.format("Yes, the {} is to the left of the {}.", "category", "category_right"),
+        )
+        .collect()
+    )
+    pairs.write_parquet(path)
+    return pairs.height
+
+
+def filter_by_hand(candidates: Path, path: Path) -> None:
+    """The limit of `verified_qa`: one scan, one filter, one file of the same rows.
+
+    Args:
+        candidates: Parquet file with rows of `CANDIDATE_QA`.
+        path: of the file to write.
+    """
+    sure = pl.col("evidence").struct.field("scores").list.min() >= 0.5
+    pl.scan_parquet(candidates).filter(sure).collect().write_parquet(path)

@@ -24,7 +24,8 @@ pytestmark = pytest.mark.slow
 
 NewProject = Callable[..., Any]
 FIRST, SECOND = ShardKey("photos", "s00000"), ShardKey("photos", "s00001")
-SCHEMAS = {name: schema for name, schema in TABLES.items() if name != "duplicates"}
+OTHERS = ("duplicates", "descriptions", "judgements")
+SCHEMAS = {name: schema for name, schema in TABLES.items() if name not in OTHERS}
 """Of the tables that have partitions."""
 TRUNCATED = b"\xff\xd8\xff\xe0" + b"no photo" * 100
 

@@ -36,9 +36,9 @@ GOOD, UNMADE, POISONED = "photos/s00000", "photos/s00001", "photos/s00002"
 GROUPS = {
     "ingest": {"raw_images"},
     "networks": {"detections", "depth_maps"},
-    "objects": {"scenes"},
-    "pairs": {"candidate_qa", "verified_qa", "rejected_qa"},
-    "release": {"duplicates", "guessability", "balance_plan"},
+    "objects": {"scenes", "descriptions"},
+    "pairs": {"candidate_qa", "verified_qa", "rejected_qa", "judgements"},
+    "release": {"duplicates", "guessability", "balance_plan", "release"},
     "audits": {"task_balance"},
 }
 PHOTOS = (  # two a shard, in the order of their names

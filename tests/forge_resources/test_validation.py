@@ -2,6 +2,7 @@
 
 import logging
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import great_expectations.expectations as gxe
 import polars as pl
@@ -136,6 +137,36 @@ def test_judging_leaves_the_suite_as_it_was():
 
     assert suite_hash(suite) == before
     assert _judge(FRAME, *suite).outcome == "failed"
+
+
+def test_frames_that_are_judged_one_after_the_other_do_not_mix():
+    others = pl.DataFrame({"id": ["x"], "level": ["high"]})
+    known = gxe.ExpectColumnValuesToBeInSet(column="level", value_set=["low"], meta={"rule": "level_known"})
+
+    before = _judge(FRAME, _score())
+    (result,) = _judge(others, known).results
+
+    assert result.failing_ids == ("x",)
+    assert _judge(FRAME, _score()) == before
+    assert _judge(others, _score()).outcome == "broken"
+
+
+def test_threads_that_judge_at_once_get_their_own_reports():
+    frames = [pl.DataFrame({"id": [f"row {number}"], "score": [2.0 + number]}) for number in range(8)]
+
+    with ThreadPoolExecutor(4) as pool:
+        reports = list(pool.map(lambda frame: _judge(frame, _score()), frames))
+
+    assert [report.results[0].failing_ids for report in reports] == [(f"row {number}",) for number in range(8)]
+
+
+def test_only_rules_that_fail_are_told_in_full():
+    holds = gxe.ExpectColumnValuesToNotBeNull(column="id", meta={"rule": "id_present"})
+
+    kept, failed = _judge(FRAME, holds, _score()).results
+
+    assert (kept.success, kept.failing_rows, kept.failing_ids, kept.unexpected_values) == (True, 0, (), ())
+    assert (failed.success, failed.failing_rows, failed.failing_ids) == (False, 1, ("b",))
 
 
 def test_merged_reports_take_the_worst_outcome():

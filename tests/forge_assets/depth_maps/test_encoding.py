@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from forge_assets.depth_maps.encoding import UnreadableDepthError, decode_depth, encode_depth, relative_error
+from forge_assets.depth_maps.encoding import (
+    MAX_STEP_ERROR,
+    UnreadableDepthError,
+    decode_depth,
+    encode_depth,
+    relative_error,
+)
 
 maps = hnp.arrays(
     np.float32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.floats(2.0**-16, 65504, width=32)
@@ -42,7 +48,27 @@ def test_storing_what_was_read_changes_nothing(depth: np.ndarray) -> None:
 
 
 def test_the_stated_error() -> None:
-    assert relative_error(1, 100) == pytest.approx(3.5e-5, rel=0.02)
+    assert relative_error(1, 100) == pytest.approx(5.6e-4, rel=0.02)
+    assert relative_error(5, 5) == pytest.approx(0, abs=1e-6)
+
+
+@given(st.floats(2.0**-16, 65504), st.floats(1, 1e9))
+def test_no_map_is_stored_less_exactly_than_promised(near: float, ratio: float) -> None:
+    assert relative_error(near, near * ratio) <= MAX_STEP_ERROR + 2e-7
+
+
+@given(maps)
+def test_nearest_and_farthest_are_kept_exactly(depth: np.ndarray) -> None:
+    stored = encode_depth(depth)
+    read = decode_depth(stored.png, stored.near, stored.far)
+    assert (read.min(), read.max()) == (depth.min(), depth.max())
+
+
+def test_a_smooth_map_of_256_pixels_takes_less_than_half_of_what_sixteen_bits_take() -> None:
+    rows, columns = np.indices((192, 256))
+    waves = np.exp(0.5 + 0.4 * np.sin(columns / 40) + rows / 192 + np.sin(rows * columns) / 500)
+    noisy = encode_depth(waves.astype(np.float32)).png
+    assert len(noisy) < 192 * 256 * 2 / 2
 
 
 def test_any_reader_of_png_sees_sixteen_bits_from_near_to_far() -> None:

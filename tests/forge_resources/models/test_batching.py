@@ -1,4 +1,6 @@
 import io
+from collections.abc import Iterator
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ from PIL import Image
 from forge_assets.tables import RAW_IMAGES
 from forge_resources.images import UnusablePhoto
 from forge_resources.models import batching
-from forge_resources.models.batching import alike, decoded
+from forge_resources.models.batching import FittingBatches, alike, decoded, one_behind, prepared
 
 
 def photo_rows(*sizes: tuple[int, int]) -> pl.DataFrame:
@@ -68,3 +70,76 @@ def test_a_mirrored_photo_has_its_columns_reversed() -> None:
 
 def test_equal_keys_go_together() -> None:
     assert list(alike(["a", "b", "a", "a", "b"], 2)) == [[0, 2], [3], [1, 4]]
+
+
+# --- work beside the network
+
+
+def test_prepared_work_comes_in_order_and_what_nobody_waits_for_is_dropped() -> None:
+    begun: list[int] = []
+    first = Event()
+
+    def prepare(number: int) -> int:
+        first.wait()
+        begun.append(number)
+        return number * 2
+
+    with prepared(prepare, range(100)) as futures:
+        first.set()
+        assert [future.result() for future in futures[:3]] == [0, 2, 4]
+    assert len(begun) == sum(not future.cancelled() for future in futures)
+    assert all(future.done() for future in futures)
+
+
+def test_what_fails_while_it_is_prepared_fails_where_it_is_taken() -> None:
+    with prepared(lambda number: 1 // number, [1, 0]) as futures:
+        assert futures[0].result() == 1
+        with pytest.raises(ZeroDivisionError):
+            futures[1].result()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_one_behind_gives_all_in_order_each_after_the_next_was_made(count: int) -> None:
+    made: list[int] = []
+
+    def make() -> Iterator[int]:
+        for number in range(count):
+            made.append(number)
+            yield number
+
+    seen = [(item, len(made)) for item in one_behind(make())]
+    assert seen == [(number, min(number + 2, count)) for number in range(count)]
+
+
+class SmallGpu:
+    """Stands for a network on a GPU that takes so many images at once: none is at hand where tests run."""
+
+    def __init__(self, takes: int) -> None:
+        self.takes = takes
+        self.calls: list[int] = []
+
+    def __call__(self, positions: list[int]) -> list[int]:
+        import torch
+
+        self.calls.append(len(positions))
+        if len(positions) > self.takes:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return [10 * position for position in positions]
+
+
+@pytest.mark.parametrize(
+    ("takes", "calls", "size"), [(16, [8, 2, 3], 8), (4, [8, 4, 4, 2, 3], 4), (1, [8, 4, 2] + [1] * 13, 1)]
+)
+def test_a_batch_that_does_not_fit_is_halved_and_the_size_is_kept(takes: int, calls: list[int], size: int) -> None:
+    batches, network = FittingBatches(8), SmallGpu(takes)
+    keys = ["a"] * 10 + ["b"] * 3
+    assert batches.run(keys, network) == [10 * position for position in range(13)]
+    assert batches.size == size
+    assert network.calls == calls
+
+
+def test_one_image_that_does_not_fit_is_an_error() -> None:
+    import torch
+
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        FittingBatches(8).run(["a", "a"], SmallGpu(0))

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -252,8 +253,40 @@ def test_a_file_with_another_hash_is_never_unpickled(shared_models: Path, tmp_pa
 
 @pytest.mark.shared
 def test_an_exported_folder(shared_models: Path, bus: NDArray[np.uint8]) -> None:
-    pytest.importorskip("openvino", reason="the shared export needs openvino, which is no dependency")
+    pytest.importorskip("openvino", reason="the shared export needs openvino: pip install 'spatialforge[openvino]'")
     folder = shared_models / "yolo11n_int8_openvino_model"
     settings = config(backend="ultralytics", weights=str(folder), sha256=sha256_of(folder), score_floor=0.25)
     detector = UltralyticsDetector(resolve(settings, backend="ultralytics"), settings)
     assert Counter(detector.detect([bus, bus])[1].categories) == {"bus": 1, "person": 4}
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_what_openvino_finds_is_what_pytorch_finds(
+    shared_models: Path, tmp_path: Path, bus: NDArray[np.uint8], zidane: NDArray[np.uint8]
+) -> None:
+    pytest.importorskip("openvino", reason="the export needs openvino: pip install 'spatialforge[openvino]'")
+    copy = tmp_path / "yolo11n-rebuilt.pt"
+    copy.write_bytes((shared_models / copy.name).read_bytes())
+    offline = {"YOLO_CONFIG_DIR": str(tmp_path), "YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
+    export = [str(Path(sys.executable).parent / "yolo"), "export", f"model={copy}", "format=openvino", "imgsz=640"]
+    done = subprocess.run(export, env=os.environ | offline, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+    squares = [np.ascontiguousarray(bus[200:1010]), np.ascontiguousarray(zidane[:, 400:1120])]
+    """An export takes squares alone: these reach both runtimes without padding."""
+
+    def found_with(weights: Path) -> list[Boxes]:
+        settings = config(backend="ultralytics", weights=str(weights), sha256=sha256_of(weights), device="cpu")
+        return UltralyticsDetector(resolve(settings, backend="ultralytics"), settings).detect(squares)
+
+    for torch_found, openvino_found in zip(
+        found_with(copy), found_with(tmp_path / "yolo11n-rebuilt_openvino_model"), strict=True
+    ):
+        ious = iou_matrix(torch_found.xyxy, openvino_found.xyxy)
+        ious *= np.array(torch_found.categories)[:, None] == np.array(openvino_found.categories)[None]
+        sure = torch_found.scores >= 0.5
+        assert sure.sum() >= 2
+        assert ious[sure].max(axis=1).min() > 0.9
+        partners = openvino_found.scores[ious[sure].argmax(axis=1)]
+        np.testing.assert_allclose(partners, torch_found.scores[sure], atol=0.1, rtol=0)
