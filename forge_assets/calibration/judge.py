@@ -24,6 +24,7 @@ from forge_assets.calibration.truth import (
     median_depth,
 )
 from forge_assets.candidate_qa.names import category_names
+from forge_assets.candidate_qa.phrase_kinds import COLOR, RANK_OF
 
 
 class NotJudged(StrEnum):
@@ -114,7 +115,7 @@ def _meant(pair: Pair, place: int, boxes: HumanBoxes) -> list[Box] | NotJudged:
     phrase = _phrase_of(pair, place)
     if phrase is None:
         return [box for box in of_class if is_same(boxes_named(pair)[place], box)]
-    if phrase["kind"] == "color":
+    if phrase["kind"] in {COLOR, *RANK_OF}:
         return NotJudged.COLOR
     resolve = _PHRASES.get(phrase["kind"])
     return NotJudged.PHRASE if resolve is None else resolve(of_class, str(phrase["text"]).lower(), boxes)

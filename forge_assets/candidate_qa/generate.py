@@ -24,7 +24,7 @@ from forge_assets.tables import CANDIDATE_QA, EVIDENCE, PERCEPTION
 from forge_resources.config import ForgeConfig
 
 VERSION = "3"
-PHOTOS_AT_ONCE = 2_000
+PHOTOS_AT_ONCE = 1_000
 """So that memory follows the batch and not the shard; pairs of one photo depend on no other."""
 
 _IMAGE_COLUMNS = ("image_id", "source", "shard", "image_width", "image_height", "split", "license")

@@ -1,7 +1,8 @@
 """Candidate pairs a second, against hand-written Polars that makes pairs, filters them and writes two sentences.
 
 Run: `python tests/benchmarks/candidates.py [--photos 100000]`. Both go shard by shard and write Parquet. The limit
-makes pairs of one task, without evidence, ids or templates: a pair of it is a far smaller thing. Two more tables show what the size of a shard and the number of objects of a photo cost.
+makes pairs of one task, without evidence, ids or templates: a pair of it is a far smaller thing. Two more tables
+show what the size of a shard and the number of objects of a photo cost.
 """
 
 import argparse

@@ -59,7 +59,8 @@ class Figures:
     rows: int
     rules: int
     whole: float
-    first: float
+    processor: float
+    """Of `whole`, all threads together."""
     prepared: float
     """To read the shard and derive the statements that the rules are about."""
     sql: float
@@ -246,13 +247,13 @@ def query_of(gate: Gate, config: ForgeConfig) -> str:
 # --- what is measured
 
 
-def best(work: Callable[[], object], repeats: int = REPEATS) -> float:
+def best(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
     """Seconds of the fastest of a few goes."""
     seconds: list[float] = []
-    for _ in range(repeats):
-        started = time.perf_counter()
+    for _ in range(REPEATS):
+        started = clock()
         work()
-        seconds.append(time.perf_counter() - started)
+        seconds.append(clock() - started)
     return min(seconds)
 
 
@@ -260,10 +261,11 @@ def measured(gate: Gate, lake: Lake, config: ForgeConfig) -> Figures:
     """Let one gate judge the shard, and DuckDB by the same rules; both must find that they hold."""
     import duckdb
 
-    started = time.perf_counter()
     report = judge(gate, lake, KEY, config)
-    first = time.perf_counter() - started
     lake.write_verdict(gate.table, KEY, verdict(report, lake.manifest(gate.table, KEY)))
+
+    def judge_again() -> None:
+        judge(gate, lake, KEY, config)
 
     def prepare() -> pl.DataFrame:
         gate.facts(lake, KEY, config)
@@ -280,8 +282,8 @@ def measured(gate: Gate, lake: Lake, config: ForgeConfig) -> Figures:
     return Figures(
         rows=frame.height,
         rules=len(report.results),
-        whole=best(lambda: judge(gate, lake, KEY, config)),
-        first=first,
+        whole=best(judge_again),
+        processor=best(judge_again, time.process_time),
         prepared=best(prepare),
         sql=sql,
         outcome=report.outcome,
@@ -334,12 +336,14 @@ def write_crops(folder: Path, count: int) -> None:
 
 def shown(figures: Mapping[str, Figures]) -> Table:
     """One row a gate, seconds in milliseconds."""
-    table = Table("gate", "rows", "rules", "outcome", "ms", "limit ms", "ratio", "rules in SQL ms", title="Gates")
+    table = Table(
+        "gate", "rows", "rules", "outcome", "ms", "processor ms", "limit ms", "ratio", "rules in SQL ms", title="Gates"
+    )
     for name, one in figures.items():
         limit = one.prepared + one.sql
         table.add_row(
             name, f"{one.rows:,}", str(one.rules), one.outcome,
-            *(f"{seconds * 1e3:.0f}" for seconds in (one.whole, limit)),
+            *(f"{seconds * 1e3:.0f}" for seconds in (one.whole, one.processor, limit)),
             f"{limit / one.whole:.2f}", f"{one.sql * 1e3:.0f}",
         )  # fmt: skip
     return table

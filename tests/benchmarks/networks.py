@@ -118,7 +118,7 @@ def _pytorch(calls: Calls) -> Generator[None]:
 def _onnxruntime(calls: Calls) -> Generator[None]:
     from onnxruntime import InferenceSession
 
-    original = InferenceSession.run
+    original: Callable[..., Any] = InferenceSession.run
 
     def run(self: Any, names: Any, inputs: Any, *rest: Any) -> Any:
         calls.record(lambda: original(self, names, inputs, *rest))
@@ -135,8 +135,8 @@ def _opencv(calls: Calls) -> Generator[None]:
     original = dnn.readNetFromTensorflow
 
     class Listened:
-        def __init__(self, *files: str) -> None:
-            self.network = original(*files)
+        def __init__(self, graph: str, text: str) -> None:
+            self.network = original(graph, text)
             self.blob: Any = None
 
         def setInput(self, blob: Any) -> None:  # noqa: N802 - OpenCV's name
@@ -313,7 +313,7 @@ def main() -> None:
     console.print(table)
     console.print(f"The goal is a ratio of {BOUND}. hours = {ALL_PHOTOS:,} / (photos a second) / {HOUR_S:,}.")
     if torch.cuda.is_available():
-        console.print(f"GPU: {torch.cuda.get_device_name()}; PyTorch's share of the figures above is its own.")
+        console.print(f"Networks of device auto or cuda ran on {torch.cuda.get_device_name()}.")
     else:
         console.print(f"No CUDA GPU here: nothing above says what one does. On a machine that has one: {ELSEWHERE}")
 
