@@ -74,9 +74,7 @@ def show_results(folder: Path, config: ForgeConfig) -> None:
         }
         for name, output in outputs.items():
             write_export(warehouse, lake, selected, name, output, ExportOptions(overwrite=True))
-        page = write_gallery(
-            warehouse, lake, folder / "gallery", quotas=config.quotas, thresholds=config.verification
-        )
+        page = write_gallery(warehouse, lake, folder / "gallery", quotas=config.quotas, thresholds=config.verification)
         balance = run_audit(warehouse, "task_balance", config.quotas)
     terminal.console.print(terminal.table_of(balance.select("task", "pairs", "share", "quota"), "task balance"))
     terminal.console.print(f"pairs:   {lake.root / 'verified_qa'}")

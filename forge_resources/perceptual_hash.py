@@ -3,7 +3,6 @@
 from typing import Final
 
 import numpy as np
-import scipy.fft
 from imagehash import phash
 from numpy.typing import NDArray
 from PIL import Image
@@ -42,6 +41,8 @@ def perceptual_hash(image: Image.Image | NDArray[np.uint8]) -> str | None:
 
 
 def _detail(small: Image.Image) -> float:
+    import scipy.fft
+
     frequencies = np.asarray(scipy.fft.dctn(np.asarray(small, dtype=np.float64))) / _SIDE**2
     amplitudes = np.abs(frequencies[:_HASH_SIDE, :_HASH_SIDE]).ravel()
     return float(np.median(amplitudes[1:]))

@@ -2,9 +2,12 @@
 
 from functools import cache
 from importlib import resources
+from typing import TYPE_CHECKING
 
-import inflect
 import polars as pl
+
+if TYPE_CHECKING:
+    import inflect
 
 
 @cache
@@ -14,15 +17,23 @@ def _exceptions() -> dict[str, tuple[str, str]]:
 
 
 @cache
+def _english() -> "inflect.engine":
+    """The rules of English; imported here, since that alone takes seconds."""
+    import inflect
+
+    return inflect.engine()
+
+
+@cache
 def _forms(category: str) -> tuple[str, str, str]:
     alternatives = category.split("/")
     singular, plural = " or ".join(alternatives), " or ".join(map(_plural, alternatives))
     singular, plural = _exceptions().get(category, (singular, plural))
-    return singular, plural, inflect.engine().a(singular)
+    return singular, plural, _english().a(singular)
 
 
 def _plural(name: str) -> str:
-    plural = str(inflect.engine().plural_noun(name))
+    plural = str(_english().plural_noun(name))
     is_plural_already = plural == f"{name}s" and name.endswith("s")  # a class such as "boots"
     return name if is_plural_already else plural
 

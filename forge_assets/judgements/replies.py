@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-import inflect
 import numpy as np
 
 from forge_resources.models.boxes import iou_matrix, match_one_to_one
@@ -56,6 +55,8 @@ def _of_number(reply: str, short_answer: str) -> Opinion:
 
 @cache
 def _numbers() -> Mapping[str, int]:
+    import inflect
+
     words = inflect.engine()
     return {str(words.number_to_words(str(number))): number for number in range(_LARGEST_WORD)}
 

@@ -19,13 +19,11 @@ pairs in any order and from any shard, and larger shares select the same pairs a
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.optimize import linprog
-from scipy.sparse import csr_array
 
 from forge_assets.release.pair_text import (
     FAVOURS_FIRST,
@@ -41,6 +39,9 @@ from forge_assets.release.pair_text import (
 from forge_assets.tables import TASKS
 from forge_resources.config import BalanceConfig
 from forge_resources.errors import ForgeError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 VERSION: Final = "2"
 
@@ -450,14 +451,18 @@ def _planned(strata: pl.DataFrame, kept: _Counts, reasons: pl.DataFrame) -> pl.D
     )
 
 
-def _matrix(entries: pl.DataFrame, strata: int) -> csr_array:
+def _matrix(entries: pl.DataFrame, strata: int) -> "csr_array":
+    from scipy.sparse import csr_array
+
     rows, columns = entries["row"].to_numpy(), entries["stratum"].to_numpy()
     shape = (int(rows.max()) + 1 if len(rows) else 0, strata)
     return csr_array((entries["coefficient"].to_numpy(), (rows, columns)), shape=shape)
 
 
-def _optimum(pairs: _Counts, matrix: csr_array, rows: int) -> tuple[_Counts, _Counts]:
+def _optimum(pairs: _Counts, matrix: "csr_array", rows: int) -> tuple[_Counts, _Counts]:
     """The most pairs with `matrix @ kept <= 0`, and the price of each bound; keeping none is always feasible."""
+    from scipy.optimize import linprog
+
     bounds = np.column_stack([np.zeros_like(pairs), pairs])
     solution = linprog(-np.ones_like(pairs), A_ub=matrix, b_ub=np.zeros(rows), bounds=bounds, method="highs-ipm")
     if not solution.success:

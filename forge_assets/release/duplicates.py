@@ -16,8 +16,6 @@ import dagster as dg
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from forge_assets.audits.asset import as_table
 from forge_assets.raw_images.shard_duplicates import SAME_BYTES, SAME_PICTURE
@@ -158,6 +156,9 @@ def _connected(nodes: int, edges: Iterable[_NodePairs]) -> NDArray[np.int32]:
 
 def _merged(groups: NDArray[np.int32], edges: Sequence[_NodePairs]) -> NDArray[np.int32]:
     first, second = groups[np.concatenate(edges)].T
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(len(first), dtype=np.bool_), (first, second)), shape=(len(groups), len(groups)))
     return connected_components(graph, directed=False)[1][groups].astype(np.int32)
 

@@ -18,7 +18,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.spatial import KDTree
 
 from forge_assets.scenes.depth_quantiles import ERODED_SHARE
 from forge_assets.scenes.overlap import RIVAL_SCORE, SAME_OBJECT_IOU
@@ -380,6 +379,8 @@ def names_of_rgb() -> NDArray[np.uint8]:
     ]
     middle = (np.arange(LEVELS) + 0.5) / LEVELS
     cells = _lab(np.stack(np.meshgrid(middle, middle, middle, indexing="ij"), axis=-1).reshape(-1, 3))
+    from scipy.spatial import KDTree
+
     _, nearest = KDTree(_lab(np.array([rgb for rgb, _ in references]))).query(cells)
     names = np.array([color for _, color in references], np.uint8)[nearest]
     lightness, chroma = cells[:, 0], np.hypot(cells[:, 1], cells[:, 2])
