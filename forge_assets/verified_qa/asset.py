@@ -40,16 +40,19 @@ def verification(context: dg.AssetExecutionContext, forge: ForgeResource) -> Ite
     started, lake, key = time.monotonic(), forge.lake, shard_of(context)
     config = forge.config
     inputs = {"candidate_qa": lake.require_passed("candidate_qa", key).content_hash}
-    verified, rejected = verify(lake.scan("candidate_qa", key).collect(), config.verification)
+    candidates = lake.scan("candidate_qa", key).collect()
+    verified, rejected = verify(candidates, config.verification)
     versions = {"code": VERSION, "verification": config.verification.digest}
     dropped = lake.write("rejected_qa", key, rejected, REJECTED_QA, inputs=inputs, versions=versions)
     kept = lake.write("verified_qa", key, verified, VERIFIED_QA, inputs=inputs, versions=versions)
+    passed, asked = (counts_of(pairs, "task") for pairs in (verified, candidates))
     yield materialized(
         lake,
         kept,
         started,
         {
-            "yield": round(verified.height / max(verified.height + rejected.height, 1), 4),
+            "yield": round(verified.height / max(candidates.height, 1), 4),
+            **{f"yield/{task}": round(passed.get(task, 0) / number, 4) for task, number in asked.items()},
             **counts_of(verified, "task", "pairs/"),
         },
         picture_of_pairs(lake, key, "verified_qa"),
