@@ -1,7 +1,7 @@
 # Short names for what infra/bootstrap.py does; every target sets up .venv first.
 PYTHON ?= python3
 
-.PHONY: setup demo test test-fast lint format lock ui bench
+.PHONY: setup demo test test-fast lint format lock ui up down bench
 
 setup demo test test-fast lint:
 	$(PYTHON) infra/bootstrap.py $@
@@ -14,9 +14,19 @@ format: setup
 lock:
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --output-file requirements.txt
+	uv pip compile pyproject.toml --extra openvino --extra kubernetes --universal --python-version 3.11 \
+		--constraints requirements.txt --generate-hashes \
+		--no-emit-index-url --no-annotate --no-header --output-file infra/docker/requirements.txt
 
 ui: setup
 	.venv/bin/forge ui
+
+# In containers: see docs/deployment.md.
+up:
+	docker compose --file infra/compose/compose.yaml up --build --detach
+
+down:
+	docker compose --file infra/compose/compose.yaml down
 
 # Minutes each, one after another: they measure this machine, so let nothing else run meanwhile.
 bench: setup

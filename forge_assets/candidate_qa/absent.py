@@ -5,7 +5,6 @@ from importlib import resources
 
 import polars as pl
 
-from forge_assets.candidate_qa.evidence import LISTS
 from forge_assets.candidate_qa.identity import blake3, seeded
 from forge_assets.candidate_qa.names import category_names
 from forge_assets.tables import CANDIDATE_QA, PHRASE
@@ -48,12 +47,7 @@ def zeros(scenes: pl.LazyFrame, entities: pl.LazyFrame, min_score: float) -> pl.
     seen = scenes.select("image_id", "category").unique().join(groups, on="category").select("image_id", "lookalikes")
     asked = known.filter(~pl.col("category").is_in(_NOT_ASKED))
     names = category_names(plausible_classes()["category"]).lazy()
-    empty = {name: pl.lit([], dtype=CANDIDATE_QA[name]) for name in ("object_ids", "boxes", "categories")}
-    lists = {
-        name: pl.lit([], dtype=pl.List(PHRASE) if name == "e_phrases" else pl.List(pl.Float64))
-        for name in LISTS
-        if name not in empty and name != "e_truncated"
-    }
+    empty = {name: pl.lit([], dtype=CANDIDATE_QA[name]) for name in ("object_ids", "answer_object_ids")}
     told = (
         scenes.select("image_id", "human_counts")
         .unique("image_id")
@@ -81,11 +75,10 @@ def zeros(scenes: pl.LazyFrame, entities: pl.LazyFrame, min_score: float) -> pl.
             variant="category",
             count=pl.lit(0, dtype=pl.Int32),
             answer_kind=pl.lit("integer"),
-            answer_object_ids=empty["object_ids"],
-            e_truncated=pl.lit([], dtype=pl.List(pl.Boolean)),
+            least_score=pl.lit(None, dtype=pl.Float64),
+            e_phrases=pl.lit([], dtype=pl.List(PHRASE)),
             **{f"e_count_{count}": pl.lit(0, dtype=pl.Int32) for count in ("strict", "loose", "mirror")},
             **empty,
-            **lists,
         )
         .pipe(seeded, TASK)
     )

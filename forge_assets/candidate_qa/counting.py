@@ -3,7 +3,7 @@
 import polars as pl
 
 from forge_assets.candidate_qa.depth_pairs import numbered_readings
-from forge_assets.candidate_qa.evidence import LISTS, models_of
+from forge_assets.candidate_qa.evidence import models_of
 from forge_assets.candidate_qa.identity import OFFSET_DIGIT, SIDE_DIGIT, blake3, draw, seeded
 from forge_assets.candidate_qa.options import is_true, listed, rotated, yes_or_no
 from forge_assets.candidate_qa.whole_class import colored_classes
@@ -121,7 +121,9 @@ def _nearer_than(classes: pl.LazyFrame, named: pl.LazyFrame, depths: pl.LazyFram
         "detector",
         landmark="name",
         landmark_category="category",
-        **{f"{name}_l": pl.col(column) for name, column in LISTS.items()},
+        landmark_id="object_id",
+        landmark_score="sure_score",
+        landmark_phrases="named_by",
     )
     either_way = pl.concat(
         [
@@ -130,14 +132,14 @@ def _nearer_than(classes: pl.LazyFrame, named: pl.LazyFrame, depths: pl.LazyFram
         ]
     )
     several = classes.filter(pl.col("number").is_between(2, MAX_COMPARED))
-    key = ("image_id", "category", "object_ids_l")
+    key = ("image_id", "category", "landmark_id")
     read = (
         several.select("image_id", "category", "number", one="object_ids")
         .with_columns(pair=pl.int_ranges(pl.col("number")).cast(pl.List(pl.Int32)))
         .explode("one", "pair")
-        .join(landmark.select("image_id", "object_ids_l", "landmark_category"), on="image_id")
+        .join(landmark.select("image_id", "landmark_id", "landmark_category"), on="image_id")
         .filter(pl.col("category") != pl.col("landmark_category"))
-        .join(either_way, left_on=["one", "object_ids_l"], right_on=["one", "other"])
+        .join(either_way, left_on=["one", "landmark_id"], right_on=["one", "other"])
         .filter(pl.len().over(key) == pl.col("number"))
         .collect()
         .lazy()
@@ -145,8 +147,8 @@ def _nearer_than(classes: pl.LazyFrame, named: pl.LazyFrame, depths: pl.LazyFram
     drawn = (
         read.select(key)
         .unique()
-        .with_columns(drawn=blake3("object_ids_l", "category"))
-        .filter(pl.struct("drawn", "object_ids_l").rank("ordinal").over("image_id", "category") == 1)
+        .with_columns(drawn=blake3("landmark_id", "category"))
+        .filter(pl.struct("drawn", "landmark_id").rank("ordinal").over("image_id", "category") == 1)
     )
     compared = (
         read.join(drawn, on=key, how="semi")
@@ -162,9 +164,11 @@ def _nearer_than(classes: pl.LazyFrame, named: pl.LazyFrame, depths: pl.LazyFram
     )
     return (
         several.join(compared, on=["image_id", "category"])
-        .join(landmark, on=["image_id", "object_ids_l"])
-        .with_columns(pl.concat_list(name, f"{name}_l") for name in LISTS)
+        .join(landmark, on=["image_id", "landmark_id"])
         .with_columns(
+            object_ids=pl.concat_list("object_ids", "landmark_id"),
+            least_score=pl.min_horizontal("least_score", "landmark_score"),
+            e_phrases="landmark_phrases",
             form=pl.lit("nearer_than"),
             answer_object_ids="counted",
             e_readings="readings",

@@ -5,6 +5,7 @@ from importlib import resources
 
 import polars as pl
 
+from forge_assets.candidate_qa.evidence import models_of
 from forge_assets.candidate_qa.names import category_names
 from forge_assets.tables import PHRASE, UNASKABLE_FLAGS
 from forge_resources.config import ForgeConfig
@@ -196,8 +197,8 @@ def entities(scenes: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
             is_unique=pl.col("same_category") == 1,
             count_spread=pl.max_horizontal(*counts) - pl.min_horizontal(*counts),
             named_by=pl.lit([], dtype=pl.List(PHRASE)),
-            detector=pl.concat_list("detector", "second_detector").list.drop_nulls(),
-            pose_model=pl.concat_list("pose_model", "second_pose_model").list.drop_nulls(),
+            detector=models_of("detector", "second_detector"),
+            pose_model=models_of("pose_model", "second_pose_model"),
             entities_of_class=pl.len().over("image_id", "category").cast(pl.Int32),
         )
         .with_columns(

@@ -1,6 +1,7 @@
 """Candidates of all six tasks: drafts of each task, then words, ids and the public columns for all alike."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import polars as pl
 
@@ -9,6 +10,7 @@ from forge_assets.candidate_qa.choosing import chosen, most_matches
 from forge_assets.candidate_qa.counting import counting
 from forge_assets.candidate_qa.depth_pairs import depth_pairs
 from forge_assets.candidate_qa.entities import entities
+from forge_assets.candidate_qa.evidence import LISTS, with_evidence
 from forge_assets.candidate_qa.grounding import grounding
 from forge_assets.candidate_qa.identity import QA_ID_DIGITS, blake3
 from forge_assets.candidate_qa.left_right import left_right
@@ -28,7 +30,7 @@ PHOTOS_AT_ONCE = 1_000
 """So that memory follows the batch and not the shard; pairs of one photo depend on no other."""
 
 _IMAGE_COLUMNS = ("image_id", "source", "shard", "image_width", "image_height", "split", "license")
-_DRAFT_COLUMNS = ("image_sha256", "asked", "seed", "is_doubtful")
+_DRAFT_COLUMNS = ("image_sha256", "asked", "seed", "is_doubtful", "least_score")
 _TELL_NO_PLACE = telling_none_of(ORDINAL, SIDE_OF)
 _TELL_NO_DEPTH = telling_none_of(SIZE, DEPTH_RANK)
 _TELL_NEITHER_PLACE_NOR_DEPTH = telling_none_of(ORDINAL, SIDE_OF, DEPTH_RANK)
@@ -57,8 +59,10 @@ def candidates(scenes: pl.DataFrame, config: ForgeConfig, descriptions: pl.DataF
 def _of_batch(scenes: pl.DataFrame, config: ForgeConfig, descriptions: pl.DataFrame | None) -> pl.DataFrame:
     images = scenes.lazy().select(_IMAGE_COLUMNS).unique()
     most = config.tasks.max_pairs_per_task
-    drafts = _drafts(scenes.lazy(), config, None if descriptions is None else descriptions.lazy())
-    kept = pl.collect_all(_chosen(_together(task, of_task), most) for task, of_task in drafts.items())
+    objects = entities(scenes.lazy(), config).collect().lazy()
+    drafts = _drafts(scenes.lazy(), objects, config, None if descriptions is None else descriptions.lazy())
+    picked = pl.collect_all(_chosen(_together(task, of_task), most) for task, of_task in drafts.items())
+    kept = pl.collect_all(with_evidence(of_task.lazy(), objects) for of_task in picked)
     finished = [
         _finished(task, form, of_task.lazy().filter(pl.col("form") == form), images)
         for task, of_task in zip(drafts, kept, strict=True)
@@ -68,18 +72,17 @@ def _of_batch(scenes: pl.DataFrame, config: ForgeConfig, descriptions: pl.DataFr
 
 
 def _drafts(
-    scenes: pl.LazyFrame, config: ForgeConfig, descriptions: pl.LazyFrame | None
+    scenes: pl.LazyFrame, objects: pl.LazyFrame, config: ForgeConfig, descriptions: pl.LazyFrame | None
 ) -> Mapping[str, Sequence[pl.LazyFrame]]:
     """By task, the drafts of its forms; what several tasks read is computed once."""
     tasks, min_score = config.tasks, config.tasks.min_candidate_score
-    objects = entities(scenes, config).collect().lazy()
     said = phrases(scenes, objects, config, descriptions).collect().lazy()
     colors = color_facts(scenes, config).collect().lazy()
     classes = whole_classes(objects, min_score).collect().lazy()
     depths = depth_pairs(objects, config.verification).collect().lazy()
 
-    def names(task: str, kinds: Sequence[str]) -> pl.LazyFrame:
-        return named(objects, said, task, kinds).collect().lazy()
+    def names(task: str, kinds: Sequence[str], otherwise: Literal["place", "nothing"] = "nothing") -> pl.LazyFrame:
+        return named(objects, said, task, kinds, otherwise).collect().lazy()
 
     by_any_phrase = names("grounding", KINDS)
     most = tasks.max_pairs_per_task
@@ -90,10 +93,10 @@ def _drafts(
         "grounding": grounding(objects, said, by_any_phrase, classes, colors),
         "referring": referring(objects, said, names("referring", KINDS)),
         "counting": number,
-        "near_far": near_far(named(objects, said, "near_far", _TELL_NO_DEPTH, "place"), depths, most),
+        "near_far": near_far(names("near_far", _TELL_NO_DEPTH, "place"), depths, most),
         "left_right": left_right(names("left_right", _TELL_NO_PLACE), most),
         "perspective": perspective(
-            named(objects, said, "perspective", _TELL_NEITHER_LANDMARK_NOR_DEPTH, "place"),
+            names("perspective", _TELL_NEITHER_LANDMARK_NOR_DEPTH, "place"),
             names("perspective", _TELL_NEITHER_PLACE_NOR_DEPTH),
             depths,
             config.verification,
@@ -105,10 +108,10 @@ def _drafts(
 def _together(task: str, drafts: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
     """Drafts of all forms in one table, without the columns that no sentence and no pair needs."""
     needed = {
-        *(set(CANDIDATE_QA) - {*_IMAGE_COLUMNS[1:]}),
+        *(set(CANDIDATE_QA) - {*_IMAGE_COLUMNS[1:], *LISTS}),
         *columns_needed(task),
         *_DRAFT_COLUMNS,
-        *(f"e_{field.name}" for field in EVIDENCE.fields),
+        *({f"e_{field.name}" for field in EVIDENCE.fields} - {*LISTS}),
     }
     if task not in PERCEPTION:
         needed.remove("category")
@@ -125,7 +128,7 @@ def _chosen(drafts: pl.LazyFrame, most: int) -> pl.LazyFrame:
     return drafts.with_columns(
         is_doubtful=is_doubtful,
         most_matches=most_matches("e_phrases"),
-        least_score=pl.col("e_scores").list.min().fill_null(1.0),
+        least_score=pl.col("least_score").fill_null(1.0),
     ).pipe(chosen, most)
 
 

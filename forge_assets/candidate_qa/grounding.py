@@ -2,12 +2,10 @@
 
 import polars as pl
 
-from forge_assets.candidate_qa.evidence import OBJECT_EVIDENCE, evidence_of, models_of
 from forge_assets.candidate_qa.identity import seeded
 from forge_assets.candidate_qa.options import MAX_WRONG, distractors, is_true, listed, rotated, with_others, yes_or_no
 from forge_assets.candidate_qa.phrases import CLASS
 from forge_assets.candidate_qa.whole_class import box_item, colored_classes
-from forge_assets.tables import PHRASE
 
 TASK = "grounding"
 
@@ -59,8 +57,10 @@ def _one(entities: pl.LazyFrame, phrases: pl.LazyFrame) -> pl.LazyFrame:
             answer=pl.format("[{}]", box_item()),
             answer_kind=pl.lit("bbox"),
             answer_object_ids=pl.concat_list("object_id"),
-            e_models=models_of("detector"),
-            **evidence_of(""),
+            object_ids=pl.concat_list("object_id"),
+            least_score="sure_score",
+            e_phrases="named_by",
+            e_models="detector",
         )
         .pipe(seeded, TASK)
     )
@@ -107,8 +107,10 @@ def _which_box(named: pl.LazyFrame, entities: pl.LazyFrame, wrong: pl.LazyFrame)
             answer_kind=pl.lit("choice"),
             answer_object_ids=pl.concat_list("object_id"),
             all_options=pl.concat_list("region", pl.col("wrong").list.head(MAX_WRONG)).list.unique(maintain_order=True),
-            e_models=models_of("detector"),
-            **evidence_of(""),
+            object_ids=pl.concat_list("object_id"),
+            least_score="sure_score",
+            e_phrases="named_by",
+            e_models="detector",
         )
         .filter(pl.col("all_options").list.len() > 1)
         .pipe(seeded, TASK)
@@ -131,27 +133,23 @@ def claims(claimed: pl.LazyFrame, shown: pl.LazyFrame, wrong: pl.LazyFrame, task
         Drafts: those that are true name one object, others the one whose box is shown and the one whose phrase is
         claimed; `phrase` and `region` as shown.
     """
-    columns = ("object_id", "region", *(name for name in OBJECT_EVIDENCE if name != "named_by"))
-    other = with_others(wrong.filter(pl.col("place") == 1), shown.select(*columns))
-    lists = {
-        name: pl.when("truth").then(one).otherwise(both)
-        for (name, one), both in zip(evidence_of("").items(), evidence_of("_other", "").values(), strict=True)
-    }
+    other = with_others(wrong.filter(pl.col("place") == 1), shown.select("object_id", "region", "sure_score"))
+    own, least_of_both = pl.concat_list("object_id"), pl.min_horizontal("sure_score", "sure_score_other")
     return (
         claimed.join(other, on="object_id")
-        .with_columns(object_ids=pl.concat_list("object_id"))
+        .with_columns(object_ids=own)
         .pipe(seeded, task)
-        .with_columns(truth=is_true(), named_by_other=pl.lit([], dtype=pl.List(PHRASE)))
+        .with_columns(truth=is_true())
         .with_columns(
             form=pl.lit(form),
             phrase="name",
             region=pl.when("truth").then("region").otherwise("region_other"),
             answer=yes_or_no(pl.col("truth")),
             answer_kind=pl.lit("yes_no"),
-            answer_object_ids=pl.when("truth")
-            .then(pl.concat_list("object_id"))
-            .otherwise(pl.concat_list("object_id_other")),
-            e_models=models_of("detector"),
-            **lists,
+            answer_object_ids=pl.when("truth").then(own).otherwise(pl.concat_list("object_id_other")),
+            object_ids=pl.when("truth").then(own).otherwise(pl.concat_list("object_id_other", "object_id")),
+            least_score=pl.when("truth").then("sure_score").otherwise(least_of_both),
+            e_phrases="named_by",
+            e_models="detector",
         )
     )

@@ -3,7 +3,7 @@
 import polars as pl
 
 from forge_assets.candidate_qa.choosing import surest
-from forge_assets.candidate_qa.evidence import OBJECT_EVIDENCE, evidence_of, models_of
+from forge_assets.candidate_qa.evidence import models_of, with_phrases
 from forge_assets.candidate_qa.identity import SIDE_DIGIT, draw, seeded
 from forge_assets.candidate_qa.options import is_true, listed, yes_or_no
 from forge_assets.candidate_qa.pairs import object_pairs
@@ -11,7 +11,7 @@ from forge_assets.candidate_qa.sets import SET, described, object_sets
 
 TASK = "left_right"
 PLACE = ("origin", "x1", "x2", "mirror_x1", "mirror_x2")
-_CARRIED = (*OBJECT_EVIDENCE, *PLACE, "name", "bare", "same_category", "image_width", "detector")
+_CARRIED = (*PLACE, "sure_score", "name", "bare", "same_category", "image_width")
 
 
 def horizontal_gap(side: pl.Expr, prefix: str, *, left: str, right: str) -> pl.Expr:
@@ -93,7 +93,12 @@ def _pairs(named: pl.LazyFrame, most: int) -> pl.LazyFrame:
         .with_columns(
             e_gap=horizontal_gap(pl.col("a_is_left"), "", left="_a", right="_b"),
             mirror_gap=horizontal_gap(pl.col("a_is_left"), "mirror_", left="_a", right="_b"),
+            object_ids=pl.concat_list("object_id_a", "object_id_b"),
+            least_score=pl.min_horizontal("sure_score_a", "sure_score_b"),
         )
+        .filter(pl.col("e_gap") > 0)
+        .pipe(seeded, TASK)
+        .filter(surest(most))
         .with_columns(
             side=pl.when("a_is_left").then(pl.lit("left")).otherwise(pl.lit("right")),
             a="name_a",
@@ -102,13 +107,9 @@ def _pairs(named: pl.LazyFrame, most: int) -> pl.LazyFrame:
             e_same_category=pl.max_horizontal("same_category_a", "same_category_b"),
             e_mirror_gap=mirror_or_human(pl.col("mirror_gap"), pl.col("e_gap"), "origin_a", "origin_b"),
             e_center_gap=center_gap,
-            e_models=models_of("detector_a", "detector_b"),
-            least_score=pl.min_horizontal("sure_score_a", "sure_score_b"),
-            **evidence_of("_a", "_b"),
         )
-        .filter(pl.col("e_gap") > 0)
-        .pipe(seeded, TASK)
-        .filter(surest(most))
+        .pipe(with_phrases, named)
+        .with_columns(e_models=models_of("detectors"))
     )
 
 
@@ -126,7 +127,7 @@ def _placed(named: pl.LazyFrame) -> pl.LazyFrame:
 
 def _of_sets(named: pl.LazyFrame) -> list[pl.LazyFrame]:
     places = ("left", "right", "center", "mirror_left", "mirror_right", "image_width")
-    sets = object_sets(_placed(named), TASK, (*places, "image_sha256", "name", "detector", *OBJECT_EVIDENCE))
+    sets = object_sets(_placed(named), TASK, (*places, "image_sha256", "name", "detector", "sure_score", "named_by"))
     ranked = sets.with_columns(rank=pl.struct("center", "object_id").rank("ordinal").over(SET)).collect().lazy()
     words = described(ranked).collect().lazy()
     return [
@@ -192,8 +193,10 @@ def _half(named: pl.LazyFrame) -> pl.LazyFrame:
             e_gap=clearance(""),
             e_mirror_gap=clearance("mirror_"),
             e_center_gap=pl.col("center").abs() / pl.col("image_width"),
-            e_models=models_of("detector"),
-            **evidence_of(""),
+            object_ids=pl.concat_list("object_id"),
+            least_score="sure_score",
+            e_phrases="named_by",
+            e_models="detector",
         )
         .filter(pl.col("e_gap") > 0)
         .pipe(seeded, TASK)

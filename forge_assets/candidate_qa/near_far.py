@@ -7,13 +7,13 @@ import polars as pl
 
 from forge_assets.candidate_qa.choosing import chosen, may_be_surest, most_matches, surest
 from forge_assets.candidate_qa.depth_pairs import agree, numbered_readings
-from forge_assets.candidate_qa.evidence import OBJECT_EVIDENCE, evidence_in_order, evidence_of, models_of
+from forge_assets.candidate_qa.evidence import models_of, with_phrases
 from forge_assets.candidate_qa.identity import FORM_DIGIT, ORDER_DIGIT, blake3, draw, seeded
 from forge_assets.candidate_qa.options import listed, yes_or_no
 from forge_assets.candidate_qa.sets import object_sets
 
 TASK = "near_far"
-_CARRIED = (*OBJECT_EVIDENCE, "name", "bare", "detector")
+_CARRIED = ("name", "bare")
 _OF_SETS = {"nearest_of": "choice", "farthest_of": "choice", "order": "text"}
 """Forms about sets, with their kinds of answers."""
 _CHOOSING = ("image_id", "form", "seed", "most_matches", "is_doubtful", "least_score")
@@ -50,9 +50,7 @@ def near_far(named: pl.LazyFrame, depths: pl.LazyFrame, most: int) -> list[pl.La
     return [
         *_drafts_of_pairs(kept, pairs, named, depths),
         *(
-            _drafts_of_sets(
-                form, kept=kept, sets=sets, words=words, rests_on=rests_on[form], named=named, depths=depths
-            )
+            _drafts_of_sets(form, kept=kept, words=words, rests_on=rests_on[form], named=named, depths=depths)
             for form in _OF_SETS
         ),
     ]
@@ -124,9 +122,9 @@ def _drafts_of_pairs(
             b="name_b",
             answer_object_ids=pl.concat_list(nearer),
             e_readings="readings",
-            e_models=models_of("models", "detector_a", "detector_b"),
-            **evidence_of("_a", "_b"),
         )
+        .pipe(with_phrases, named)
+        .with_columns(e_models=models_of("models", "detectors"))
         .collect()
         .lazy()
     )
@@ -214,7 +212,6 @@ def _drafts_of_sets(
     form: str,
     *,
     kept: pl.LazyFrame,
-    sets: pl.LazyFrame,
     words: pl.LazyFrame,
     rests_on: pl.LazyFrame,
     named: pl.LazyFrame,
@@ -250,18 +247,10 @@ def _drafts_of_sets(
         .group_by("set_number", maintain_order=True)
         .agg(answer_names="answer_name")
     )
-    evidence = (
-        sets.select("set_number", "object_id", "position")
-        .join(drafts, on="set_number", how="semi")
-        .join(named.select("object_id", "detector", *OBJECT_EVIDENCE), on="object_id")
-        .group_by("set_number")
-        .agg(detectors=pl.col("detector").explode(empty_as_null=False), **evidence_in_order("position"))
-        .drop("object_ids")
-    )
     is_choice = pl.lit(_OF_SETS[form] == "choice")
     return (
         drafts.join(words, on="set_number")
-        .join(evidence, on="set_number")
+        .pipe(with_phrases, named)
         .join(readings, on="set_number")
         .join(answers, on="set_number")
         .with_columns(

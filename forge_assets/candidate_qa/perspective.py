@@ -4,7 +4,7 @@ import polars as pl
 
 from forge_assets.candidate_qa.choosing import surest
 from forge_assets.candidate_qa.depth_pairs import agree
-from forge_assets.candidate_qa.evidence import OBJECT_EVIDENCE, evidence_of, models_of
+from forge_assets.candidate_qa.evidence import models_of, with_phrases
 from forge_assets.candidate_qa.identity import SIDE_DIGIT, draw, seeded
 from forge_assets.candidate_qa.left_right import PLACE, either_side, horizontal_gap, mirror_or_human, side_forms
 from forge_assets.candidate_qa.options import is_true, yes_or_no
@@ -13,8 +13,8 @@ from forge_resources.config import VerificationConfig
 TASK = "perspective"
 _PERSON = (
     "object_id",
-    *OBJECT_EVIDENCE,
     *PLACE,
+    "sure_score",
     "image_id",
     "image_sha256",
     "image_width",
@@ -26,7 +26,7 @@ _PERSON = (
     "detector",
     "pose_model",
 )
-_OBJECT = ("object_id", *OBJECT_EVIDENCE, *PLACE, "image_id", "name", "bare", "same_category")
+_OBJECT = ("object_id", *PLACE, "sure_score", "image_id", "name", "bare", "same_category")
 
 
 def perspective(
@@ -94,8 +94,9 @@ def _pairs(people: pl.LazyFrame, things: pl.LazyFrame) -> pl.LazyFrame:
             e_facing_score="facing_score_p",
             e_models=models_of("detector_p", "pose_model_p"),
             least_score=pl.min_horizontal("sure_score_p", "sure_score_o"),
-            **evidence_of("_p", "_o"),
+            object_ids=pl.concat_list("object_id_p", "object_id_o"),
         )
+        .pipe(with_phrases, pl.concat([persons, others], how="diagonal"))
         .pipe(seeded, TASK)
     )
 

@@ -2,7 +2,6 @@
 
 import polars as pl
 
-from forge_assets.candidate_qa.evidence import evidence_of, models_of
 from forge_assets.candidate_qa.grounding import claims, phrased
 from forge_assets.candidate_qa.identity import seeded
 from forge_assets.candidate_qa.options import distractors, listed, rotated, with_others
@@ -34,8 +33,10 @@ def _region(entities: pl.LazyFrame, phrases: pl.LazyFrame) -> pl.LazyFrame:
             answer_kind=pl.lit("text"),
             answer_object_ids=pl.concat_list("object_id"),
             e_same_category="same_category",
-            e_models=models_of("detector"),
-            **evidence_of(""),
+            object_ids=pl.concat_list("object_id"),
+            least_score="sure_score",
+            e_phrases="named_by",
+            e_models="detector",
         )
         .pipe(seeded, TASK)
     )
@@ -59,8 +60,10 @@ def _which_phrase(named: pl.LazyFrame, wrong: pl.LazyFrame) -> pl.LazyFrame:
             answer_kind=pl.lit("choice"),
             answer_object_ids=pl.concat_list("object_id"),
             all_options=pl.concat_list("name", "wrong"),
-            e_models=models_of("detector"),
-            **evidence_of(""),
+            object_ids=pl.concat_list("object_id"),
+            least_score="sure_score",
+            e_phrases="named_by",
+            e_models="detector",
         )
         .filter(pl.col("all_options").list.n_unique() == pl.col("all_options").list.len())
         .pipe(seeded, TASK)

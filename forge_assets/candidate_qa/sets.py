@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from forge_assets.candidate_qa.evidence import evidence_in_order
 from forge_assets.candidate_qa.identity import blake3
 
 SIZES = (3, 4)
@@ -58,7 +57,9 @@ def described(sets: pl.LazyFrame) -> pl.LazyFrame:
             pl.first("image_sha256"),
             names=pl.col("name").sort_by("position"),
             detectors=pl.col("detector").explode(empty_as_null=False).unique().sort(),
-            **evidence_in_order("position"),
+            least_score=pl.min("sure_score"),
+            object_ids=pl.col("object_id").sort_by("position"),
+            e_phrases=pl.col("named_by").sort_by("position").explode(empty_as_null=False),
         )
         .filter(pl.col("names").list.n_unique() == pl.col("size"))
     )

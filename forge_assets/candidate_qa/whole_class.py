@@ -2,7 +2,6 @@
 
 import polars as pl
 
-from forge_assets.candidate_qa.evidence import evidence_in_order
 from forge_assets.candidate_qa.phrases import COLOR
 from forge_assets.tables import PHRASE
 
@@ -53,7 +52,9 @@ def whole_classes(entities: pl.LazyFrame, min_score: float) -> pl.LazyFrame:
             e_count_human=pl.first("count_human"),
             e_models=pl.col("detector").explode(empty_as_null=False).unique().sort(),
             number=pl.len().cast(pl.Int32),
-            **evidence_in_order(*left_to_right),
+            least_score=pl.min("sure_score"),
+            object_ids=pl.col("object_id").sort_by(*left_to_right),
+            e_phrases=pl.lit([], dtype=pl.List(PHRASE)),
         )
     )
 

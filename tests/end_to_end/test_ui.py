@@ -355,7 +355,9 @@ def test_the_graph_shows_every_asset_in_its_group(browser, server):
 @pytest.mark.usefixtures("good_run")
 def test_a_partition_made_by_clicking_shows_its_figures_and_a_picture_of_its_pairs(browser, server):
     browser.open(f"/assets/verified_qa?view=partitions&partition={GOOD.replace('/', '%2F')}")
-    browser.sees(GOOD, "Materialized", "dagster/row_count", "pairs/counting", "yield/counting", "picture", "[Show Markdown]")
+    browser.sees(
+        GOOD, "Materialized", "dagster/row_count", "pairs/counting", "yield/counting", "picture", "[Show Markdown]"
+    )
     browser.screenshot("verified-qa-partition")
 
     browser.resize(1600, 1300)
