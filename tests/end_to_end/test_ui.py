@@ -366,7 +366,7 @@ def test_a_partition_made_by_clicking_shows_its_figures_and_a_picture_of_its_pai
     shown = eventually(browser.pictures, "a picture")
     assert len(shown) == 1
     assert shown[0][0].startswith("data:image/webp;base64,")
-    eventually(lambda: browser.pictures()[0][1] >= 700, "a contact sheet that can be drawn")
+    eventually(lambda: browser.pictures()[0][1] >= 600, "a contact sheet that can be drawn")
     browser.screenshot("verified-qa-picture")
 
     made = lake_keys(server, ["raw_images", "verified_qa", "rejected_qa"])
