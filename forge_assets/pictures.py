@@ -389,7 +389,7 @@ def _small_webp(image: Image.Image) -> bytes:
     while True:
         for quality in (80, 65, 50, 40, 30):
             buffer = io.BytesIO()
-            image.save(buffer, format="WEBP", quality=quality, method=4)
+            image.save(buffer, format="WEBP", quality=quality, method=6)
             if buffer.tell() <= MAX_BYTES:
                 return buffer.getvalue()
         if image.width <= _LEGIBLE_WIDTH:

@@ -10,9 +10,10 @@ from PIL import Image, ImageDraw
 
 from forge_assets.descriptions.words import broken_rule, tidied
 from forge_assets.tables import DESCRIPTIONS
-from forge_resources.models.batching import Photo, decoded
+from forge_resources.models.batching import Photo
 from forge_resources.models.boxes import iou_matrix, mirror_boxes
 from forge_resources.models.vision_language.base import Request, VisionLanguageModel, shrunk
+from forge_resources.models.vision_language.photos import PhotoWithRows, photos_with_rows
 from forge_resources.models.vision_language.replies import boxes_in
 
 UNREADABLE, NOT_FOUND = "unreadable_boxes", "not_found"
@@ -62,13 +63,10 @@ def descriptions(
         ValueError: if photos are out of order, or contradict their rows.
         UnusablePhoto: if a photo cannot be decoded.
     """
-    asked = objects.sort("image_id", "object_id").partition_by("image_id", as_dict=True, maintain_order=True)
-    ids = [image_id for (image_id,) in asked]
-    wanted = (rows.filter(pl.col("image_id").is_in(ids)) for rows in photos)
     done = 0
-    for together in decoded(wanted, batch_size):
-        for group in _groups(together, {photo.image_id: asked[photo.image_id,].height for photo in together}):
-            yield _described(group, pl.concat(asked[photo.image_id,] for photo in group), model, max_side)
+    for together in photos_with_rows(photos, objects.sort("image_id", "object_id"), batch_size):
+        for group in _groups(together):
+            yield _described([photo for photo, _ in group], pl.concat(rows for _, rows in group), model, max_side)
             done += len(group)
             if progress is not None:
                 progress(done)
@@ -89,12 +87,12 @@ def marked(image: NDArray[np.uint8], box: Sequence[int]) -> NDArray[np.uint8]:
     return np.asarray(picture)
 
 
-def _groups(photos: Iterable[Photo], objects: Mapping[str, int]) -> Iterator[list[Photo]]:
+def _groups(photos: Iterable[PhotoWithRows]) -> Iterator[list[PhotoWithRows]]:
     """Photos that are asked about together: enough to keep a server busy, few enough for the marked copies to fit."""
-    group: list[Photo] = []
+    group: list[PhotoWithRows] = []
     for photo in photos:
         group.append(photo)
-        if sum(objects[one.image_id] for one in group) >= _OBJECTS_TOGETHER:
+        if sum(rows.height for _, rows in group) >= _OBJECTS_TOGETHER:
             yield group
             group = []
     if group:

@@ -9,8 +9,9 @@ from forge_assets.calibration.intervals import wilson
 from forge_assets.judgements.questions import prompt
 from forge_assets.judgements.replies import opinion
 from forge_assets.tables import JUDGEMENTS
-from forge_resources.models.batching import Photo, decoded
+from forge_resources.models.batching import Photo
 from forge_resources.models.vision_language.base import Request, VisionLanguageModel, shrunk
+from forge_resources.models.vision_language.photos import photos_with_rows
 
 
 def judgements(
@@ -40,12 +41,9 @@ def judgements(
         ValueError: if photos are out of order, or contradict their rows.
         UnusablePhoto: if a photo cannot be decoded.
     """
-    asked = pairs.sort("image_id", "qa_id").partition_by("image_id", as_dict=True, maintain_order=True)
-    ids = [image_id for (image_id,) in asked]
-    wanted = (rows.filter(pl.col("image_id").is_in(ids)) for rows in photos)
     done = 0
-    for together in decoded(wanted, batch_size):
-        yield _judged(together, pl.concat(asked[photo.image_id,] for photo in together), model, max_side)
+    for together in photos_with_rows(photos, pairs.sort("image_id", "qa_id"), batch_size):
+        yield _judged([photo for photo, _ in together], pl.concat(rows for _, rows in together), model, max_side)
         done += len(together)
         if progress is not None:
             progress(done)

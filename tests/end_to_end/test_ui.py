@@ -338,10 +338,10 @@ def lake_keys(server: Server, tables: Sequence[str]) -> dict[str, list[str]]:
 
 @pytest.mark.usefixtures("good_run")
 def test_the_graph_shows_every_asset_in_its_group(browser, server):
-    browser.resize(1600, 900)
+    browser.resize(1600, 1150)
     groups = ",".join(f"global%40global%3A{group}" for group in GROUPS)
     browser.open(f"/asset-groups?expanded={groups}")
-    browser.sees("Global asset lineage")
+    browser.sees("Global asset lineage", *GROUPS, *set().union(*GROUPS.values()))
     browser.screenshot("asset-graph")
 
     nodes = server.ask("{ assetNodes { assetKey { path } groupName description kinds owners { __typename } } }")
@@ -366,7 +366,7 @@ def test_a_partition_made_by_clicking_shows_its_figures_and_a_picture_of_its_pai
     shown = eventually(browser.pictures, "a picture")
     assert len(shown) == 1
     assert shown[0][0].startswith("data:image/webp;base64,")
-    eventually(lambda: browser.pictures()[0][1] >= 600, "a contact sheet that can be drawn")
+    eventually(lambda: browser.pictures()[0][1] >= 1000, "a contact sheet that can be drawn")
     browser.screenshot("verified-qa-picture")
 
     made = lake_keys(server, ["raw_images", "verified_qa", "rejected_qa"])
