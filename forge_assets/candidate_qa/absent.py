@@ -5,9 +5,10 @@ from importlib import resources
 
 import polars as pl
 
+from forge_assets.candidate_qa.choosing import Form, placed
 from forge_assets.candidate_qa.identity import blake3, seeded
+from forge_assets.candidate_qa.lists import MODELS_APART
 from forge_assets.candidate_qa.names import category_names
-from forge_assets.tables import CANDIDATE_QA, PHRASE
 
 TASK = "counting"
 MAX_ZEROS = 2
@@ -30,8 +31,8 @@ def plausible_classes() -> pl.DataFrame:
     return pl.read_csv(text.encode(), schema=dict.fromkeys(("category", "setting", "lookalikes"), pl.String))
 
 
-def zeros(scenes: pl.LazyFrame, entities: pl.LazyFrame, min_score: float) -> pl.LazyFrame:
-    """Drafts that ask for a class of which a photo shows none, at most `MAX_ZEROS` a photo.
+def zeros(scenes: pl.LazyFrame, entities: pl.LazyFrame, min_score: float) -> Form:
+    """The form that asks for a class of which a photo shows none, at most `MAX_ZEROS` a photo.
 
     The class shares a setting with one that is surely there. Neither it nor one of its lookalikes was found, in photo
     or mirror, by either detector, not even at their floors, and nobody counted it. Photos that people labelled are
@@ -46,39 +47,48 @@ def zeros(scenes: pl.LazyFrame, entities: pl.LazyFrame, min_score: float) -> pl.
     groups = known.select("category", "lookalikes").unique()
     seen = scenes.select("image_id", "category").unique().join(groups, on="category").select("image_id", "lookalikes")
     asked = known.filter(~pl.col("category").is_in(_NOT_ASKED))
-    names = category_names(plausible_classes()["category"]).lazy()
-    empty = {name: pl.lit([], dtype=CANDIDATE_QA[name]) for name in ("object_ids", "answer_object_ids")}
-    told = (
+    counted = (
         scenes.select("image_id", "human_counts")
         .unique("image_id")
         .explode("human_counts", empty_as_null=False)
         .select("image_id", pl.col("human_counts").struct.field("category"))
         .drop_nulls()
     )
-    return (
-        entities.filter(~pl.col("is_labeled") & (pl.col("sure_score") >= min_score))
-        .join(known, on="category")
-        .group_by("image_id", "setting")
-        .agg(pl.first("image_sha256"), e_models=pl.col("detector").explode(empty_as_null=False).unique().sort())
+    sure = entities.filter(~pl.col("is_labeled") & (pl.col("sure_score") >= min_score))
+    in_setting = sure.select("image_id", "image_sha256", "category", "found_by").join(known, on="category")
+    drafts = (
+        in_setting.select("image_id", "image_sha256", "setting")
+        .unique()
         .join(asked, on="setting")
+        .drop("setting")
         .join(seen, on=["image_id", "lookalikes"], how="anti")
-        .join(told, on=["image_id", "category"], how="anti")
-        .drop("setting", "lookalikes")
-        .group_by("image_id", "category")
-        .agg(pl.first("image_sha256"), e_models=pl.col("e_models").explode(empty_as_null=False).unique().sort())
+        .join(counted, on=["image_id", "category"], how="anti")
+        .select("image_id", "image_sha256", "category")
+        .unique()
         .with_columns(drawn=blake3("image_sha256", pl.lit("zero"), "category"))
-        .filter(pl.struct("drawn", "category").rank("ordinal").over("image_id") <= MAX_ZEROS)
-        .drop("drawn")
-        .join(names, on="category")
-        .with_columns(
-            form=pl.lit("zero"),
-            variant="category",
-            count=pl.lit(0, dtype=pl.Int32),
-            answer_kind=pl.lit("integer"),
-            least_score=pl.lit(None, dtype=pl.Float64),
-            e_phrases=pl.lit([], dtype=pl.List(PHRASE)),
-            **{f"e_count_{count}": pl.lit(0, dtype=pl.Int32) for count in ("strict", "loose", "mirror")},
-            **empty,
-        )
-        .pipe(seeded, TASK)
+        .pipe(placed, "image_id", ("drawn", "category"))
+        .filter(pl.col("place") < MAX_ZEROS)
+        .drop("drawn", "place")
+        .pipe(seeded, TASK, pl.lit(""), variant="category")
+        .with_columns(least_score=pl.lit(None, dtype=pl.Float64))
     )
+
+    def told(drafts: pl.LazyFrame) -> pl.LazyFrame:
+        found_by = (
+            drafts.select("image_id", "category")
+            .join(asked.select("category", "setting"), on="category")
+            .join(in_setting.select("image_id", "setting", "found_by").unique(), on=["image_id", "setting"])
+            .group_by("image_id", "category")
+            .agg(models=pl.col("found_by").str.join(MODELS_APART))
+        )
+        return (
+            drafts.join(found_by, on=["image_id", "category"])
+            .join(category_names(plausible_classes()["category"]).lazy(), on="category")
+            .with_columns(
+                count=pl.lit(0, dtype=pl.Int32),
+                answer_kind=pl.lit("integer"),
+                **{f"e_count_{count}": pl.lit(0, dtype=pl.Int32) for count in ("strict", "loose", "mirror")},
+            )
+        )
+
+    return Form(TASK, "zero", drafts, told)

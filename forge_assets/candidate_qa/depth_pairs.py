@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from forge_assets.candidate_qa.lists import joined_list
 from forge_assets.scenes.geometry import CLASS_HEIGHT, GROUND_CONTACT
 from forge_resources.config import VerificationConfig
 
@@ -94,29 +95,27 @@ def depth_pairs(
         within: columns, image_id among them, in which the objects of a pair are alike.
 
     Returns:
-        image_id, near_id, far_id, `readings` (as in the evidence, those of pair 0: farther over nearer), `agreement`
-        (as `pair_agreement` gives it; null too where any reading says the opposite) and `models`.
+        depth_pair (a number), image_id, low_id and high_id (the objects in the order of their ids), near_id and far_id,
+        `readings` (as in the evidence, those of pair 0: farther over nearer), `agreement` (as `pair_agreement` gives
+        it; null too where any reading says the opposite) and `models` (those of the readings, null for geometry).
     """
-    objects = entities.select(*within, "object_id")
-    readings = depth_readings(entities)
+    readings = depth_readings(entities).sort("object_id", "reading").collect().lazy()
 
     def of(side: str) -> pl.LazyFrame:
-        return readings.select(pl.all().name.suffix(side)).rename({f"reading{side}": "reading"})
+        return readings.select(pl.all().exclude("reading").name.suffix(side), "reading")
 
-    pair = ("image_id", "object_id_a", "object_id_b")
-    pairs = (
-        objects.rename({"object_id": "object_id_a"})
-        .join(objects.rename({"object_id": "object_id_b"}), on=list(within))
-        .filter(pl.col("object_id_a") < pl.col("object_id_b"))
-    )
-    nearer_is_a = (pl.col("depth_b") / pl.col("depth_a")).log().mean().over("object_id_a", "object_id_b") > 0
+    one, other = (entities.select(*within, pl.col("object_id").alias(f"{side}_id")) for side in ("low", "high"))
+    pairs = one.join(other, on=list(within)).filter(pl.col("low_id") < pl.col("high_id")).with_row_index("depth_pair")
+    nearer_is_low = (pl.col("depth_high") / pl.col("depth_low")).log().mean().over("depth_pair") > 0
 
     def farther_over_nearer(depth: str) -> pl.Expr:
-        b_over_a = pl.col(f"{depth}_b") / pl.col(f"{depth}_a")
-        return pl.when("nearer_is_a").then(b_over_a).otherwise(1 / b_over_a)
+        high_over_low = pl.col(f"{depth}_high") / pl.col(f"{depth}_low")
+        return pl.when("nearer_is_low").then(high_over_low).otherwise(1 / high_over_low)
 
     separation = (
-        pl.when("nearer_is_a").then(pl.col("near_b") / pl.col("far_a")).otherwise(pl.col("near_a") / pl.col("far_b"))
+        pl.when("nearer_is_low")
+        .then(pl.col("near_high") / pl.col("far_low"))
+        .otherwise(pl.col("near_low") / pl.col("far_high"))
     )
     reading = pl.struct(
         "reading",
@@ -125,25 +124,32 @@ def depth_pairs(
         separation=separation,
         pair=pl.lit(0, dtype=pl.Int32),
     )
-    return (
-        pairs.join(of("_a"), on="object_id_a")
-        .join(of("_b"), on=["object_id_b", "reading"])
-        .with_columns(nearer_is_a=nearer_is_a)
-        .with_columns(one_reading=reading)
-        .group_by(*pair)
-        .agg(
-            pl.first("nearer_is_a"),
-            readings=pl.col("one_reading").sort_by("reading"),
-            models=pl.col("depth_model_a").drop_nulls().unique().sort(),
+    read = (
+        pairs.select("depth_pair", "image_id", "low_id", "high_id")
+        .join(of("_low"), left_on="low_id", right_on="object_id_low", maintain_order="left_right")
+        .join(
+            of("_high"), left_on=["high_id", "reading"], right_on=["object_id_high", "reading"], maintain_order="left"
         )
-        .select(
-            "image_id",
-            near_id=pl.when("nearer_is_a").then("object_id_a").otherwise("object_id_b"),
-            far_id=pl.when("nearer_is_a").then("object_id_b").otherwise("object_id_a"),
-            readings="readings",
-            agreement=pl.when(order_kept(pl.col("readings")) >= 1).then(pair_agreement(pl.col("readings"), thresholds)),
-            models="models",
-        )
+        .with_columns(nearer_is_low=nearer_is_low)
+        .with_columns(readings=reading)
+        .group_by("depth_pair", maintain_order=True)
+        .agg(pl.first("image_id", "low_id", "high_id", "nearer_is_low"), pl.col("readings"), models="depth_model_low")
+        .collect()
+        .lazy()
+    )
+    agreeing = read.filter(order_kept(pl.col("readings")) >= 1).select(
+        "depth_pair", agreement=pair_agreement(pl.col("readings"), thresholds)
+    )
+    return read.join(agreeing, on="depth_pair", how="left", maintain_order="left").select(
+        "depth_pair",
+        "image_id",
+        "low_id",
+        "high_id",
+        "readings",
+        "models",
+        "agreement",
+        near_id=pl.when("nearer_is_low").then("low_id").otherwise("high_id"),
+        far_id=pl.when("nearer_is_low").then("high_id").otherwise("low_id"),
     )
 
 
@@ -152,13 +158,23 @@ def agree() -> pl.Expr:
     return (pl.col("agreement") >= 1).fill_null(value=False)
 
 
-def numbered_readings(pairs: pl.LazyFrame) -> pl.LazyFrame:
-    """One row a reading, which says of which pair it is, with its name as `reading`.
+def with_readings(rows: pl.LazyFrame, depths: pl.LazyFrame) -> pl.LazyFrame:
+    """Add `e_readings`, the readings of a pair, and `depth_models`, what made them, as `lists.joined` gives it.
 
     Args:
-        pairs: `readings` as `depth_pairs` gives them and `pair`, the number of the pair within its question.
+        rows: with `depth_pair`.
+        depths: as `depth_pairs` gives them.
     """
-    return pairs.explode("readings").with_columns(
-        reading=pl.col("readings").struct.field("reading"),
-        readings=pl.col("readings").struct.with_fields(pl.col("pair").cast(pl.Int32)),
+    read = depths.select("depth_pair", e_readings="readings", depth_models="models")
+    return rows.join(read, on="depth_pair").with_columns(depth_models=joined_list(pl.col("depth_models")))
+
+
+def numbered_readings(pairs: pl.LazyFrame) -> pl.LazyFrame:
+    """One row a reading, which says of which pair it is.
+
+    Args:
+        pairs: with `e_readings` of one pair and `pair`, its number within the question.
+    """
+    return pairs.explode("e_readings").with_columns(
+        pl.col("e_readings").struct.with_fields(pl.col("pair").cast(pl.Int32))
     )

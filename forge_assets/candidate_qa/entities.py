@@ -5,9 +5,10 @@ from importlib import resources
 
 import polars as pl
 
-from forge_assets.candidate_qa.evidence import models_of
+from forge_assets.candidate_qa.choosing import placed
+from forge_assets.candidate_qa.lists import joined
 from forge_assets.candidate_qa.names import category_names
-from forge_assets.tables import PHRASE, UNASKABLE_FLAGS
+from forge_assets.tables import UNASKABLE_FLAGS
 from forge_resources.config import ForgeConfig
 
 MATCH_IOU = 0.5
@@ -158,14 +159,13 @@ def entities(scenes: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
         config: the whole configuration.
 
     Returns:
-        The columns of `SCENES` (`detector` and `pose_model` as lists, with the second networks), the counts of the
-        object's category in its photo (`count_strict`, `count_loose`, `count_mirror`, `count_human`, `same_category`),
-        `count_spread` between all of these, `is_unique`, `entities_of_class` (such rows of its class and photo),
-        `named_by` (phrases that its name rests on: none yet), `sure_score` and `sure_mirror_iou` (0-1: human boxes are
-        sure and need no mirror), `sure_second_score` (null where the second detector does not know the class), `box`
-        (Array of 4 Int32, 0-1000), `region` (its text), `point` (its centre as text, null where that lies in another
-        box too), `singular`, `plural`, `indefinite`, `by_name` ("the bus"), `by_region` and `by_point` (null without a
-        point).
+        The columns of `SCENES`, `found_by` and `posed_by` (the networks, as `lists.joined` gives them), the counts of
+        the object's category in its photo (`count_strict`, `count_loose`, `count_mirror`, `count_human`,
+        `same_category`), `count_spread` between all of these, `is_unique`, `entities_of_class` (such rows of its class
+        and photo), `sure_score` and `sure_mirror_iou` (0-1: human boxes are sure and need no mirror),
+        `sure_second_score` (null where the second detector does not know the class), `box` (Array of 4 Int32, 0-1000),
+        `region` (its text), `point` (its centre as text, null where that lies in another box too), `singular`,
+        `plural`, `indefinite`, `by_name` ("the bus"), `by_region` and `by_point` (null without a point).
     """
     human = pl.col("is_labeled") & (pl.col("origin") == "human") & ~unaskable()
     is_found = (pl.col("origin") == "detector") & (pl.col("score") >= config.tasks.min_candidate_score)
@@ -188,17 +188,16 @@ def entities(scenes: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
             .when(pl.col("second_score").is_not_null())
             .then(pl.when(same_box).then("second_score").otherwise(0.0)),
         )
-        .filter(
-            pl.struct(-pl.col("sure_score"), "object_id").rank("ordinal").over("image_id") <= config.tasks.max_objects
-        )
+        .pipe(placed, "image_id", (-pl.col("sure_score"), "object_id"))
+        .filter(pl.col("place") < config.tasks.max_objects)
+        .drop("place")
         .join(_counts(scenes, config), on=["image_id", "category"])
         .join(names.lazy(), on="category")
         .with_columns(
             is_unique=pl.col("same_category") == 1,
             count_spread=pl.max_horizontal(*counts) - pl.min_horizontal(*counts),
-            named_by=pl.lit([], dtype=pl.List(PHRASE)),
-            detector=models_of("detector", "second_detector"),
-            pose_model=models_of("pose_model", "second_pose_model"),
+            found_by=joined("detector", "second_detector"),
+            posed_by=joined("pose_model", "second_pose_model"),
             entities_of_class=pl.len().over("image_id", "category").cast(pl.Int32),
         )
         .with_columns(

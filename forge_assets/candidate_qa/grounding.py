@@ -2,125 +2,130 @@
 
 import polars as pl
 
+from forge_assets.candidate_qa.choosing import Form
 from forge_assets.candidate_qa.identity import seeded
-from forge_assets.candidate_qa.options import MAX_WRONG, distractors, is_true, listed, rotated, with_others, yes_or_no
+from forge_assets.candidate_qa.lists import list_of, looked_up, texts_of
+from forge_assets.candidate_qa.options import MAX_WRONG, distractors, is_true, listed, rotated, yes_or_no
 from forge_assets.candidate_qa.phrases import CLASS
-from forge_assets.candidate_qa.whole_class import box_item, colored_classes
+from forge_assets.candidate_qa.whole_class import Classes, box_item
 
 TASK = "grounding"
 
 
-def grounding(
-    entities: pl.LazyFrame, phrases: pl.LazyFrame, named: pl.LazyFrame, classes: pl.LazyFrame, colors: pl.LazyFrame
-) -> list[pl.LazyFrame]:
-    """Drafts of all forms.
+def grounding(entities: pl.LazyFrame, phrases: pl.LazyFrame, named: pl.LazyFrame, classes: Classes) -> list[Form]:
+    """All forms.
 
     Answers are JSON lists of `{"bbox_2d": [x1, y1, x2, y2], "label": ...}`, left to right.
 
     Args:
         entities: as `entities.entities` gives them.
-        phrases: as `phrases.phrases` gives them.
+        phrases: as `phrases.phrases` gives them, with `phrase_number`.
         named: entities with clear names, as `naming.named` gives them.
-        classes: as `whole_class.whole_classes` gives them.
-        colors: as `phrases.color_facts` gives them.
+        classes: of the photos.
     """
     wrong = distractors(named, entities).collect().lazy()
+    items = classes.members.select("object_id", item=box_item()).collect()
     return [
         _one(entities, phrases),
-        _every(classes),
-        _every_colored(classes, colors),
+        _every(classes.whole, items),
+        _every_colored(classes.colored, items),
         _which_box(named, entities, wrong),
         claims(named, entities, wrong, TASK, "box_yes_no"),
     ]
 
 
-def phrased(entities: pl.LazyFrame, phrases: pl.LazyFrame) -> pl.LazyFrame:
-    """Each object with each of its phrases, clear or not; `variant` tells other phrases from the class name."""
-    return entities.drop("named_by").join(
-        phrases.select(
-            "object_id",
-            "bare",
-            "text",
-            variant=pl.when(pl.col("kind") != CLASS).then("text"),
-            named_by=pl.concat_list("phrase"),
-        ),
-        on="object_id",
-    )
-
-
-def _one(entities: pl.LazyFrame, phrases: pl.LazyFrame) -> pl.LazyFrame:
+def phrased(entities: pl.LazyFrame, phrases: pl.LazyFrame, task: str) -> pl.LazyFrame:
+    """Drafts about each object with each of its phrases, clear or not."""
+    variant = pl.when(pl.col("kind") != CLASS).then("text")
+    said = phrases.select("object_id", "phrase_number", variant=variant, is_unclear=pl.col("matches") > 1)
     return (
-        phrased(entities, phrases)
-        .with_columns(
-            form=pl.lit("one"),
-            phrase="text",
-            answer=pl.format("[{}]", box_item()),
-            answer_kind=pl.lit("bbox"),
-            answer_object_ids=pl.concat_list("object_id"),
-            object_ids=pl.concat_list("object_id"),
-            least_score="sure_score",
-            e_phrases="named_by",
-            e_models="detector",
-        )
-        .pipe(seeded, TASK)
+        entities.select("image_id", "image_sha256", "object_id", least_score="sure_score")
+        .join(said, on="object_id")
+        .pipe(seeded, task, "object_id", variant="variant")
+        .drop("variant")
     )
 
 
-def _every(classes: pl.LazyFrame) -> pl.LazyFrame:
-    return (
-        classes.filter(pl.col("number") > 1)
-        .with_columns(
-            form=pl.lit("every"),
-            answer=pl.format("[{}]", pl.col("items").list.join(", ")),
-            answer_kind=pl.lit("bbox"),
-            answer_object_ids="object_ids",
-        )
-        .pipe(seeded, TASK)
+def of_one_object(drafts: pl.LazyFrame) -> pl.LazyFrame:
+    """What drafts about one object have in common: its id, its phrase and what found it."""
+    return drafts.with_columns(
+        object_ids=list_of("object_id"),
+        answer_object_ids=list_of("object_id"),
+        phrase_numbers=list_of("phrase_number"),
+        models="found_by",
     )
 
 
-def _every_colored(classes: pl.LazyFrame, colors: pl.LazyFrame) -> pl.LazyFrame:
-    return (
-        colored_classes(classes, colors)
-        .filter(pl.col("answer_object_ids").list.len() > 1)
-        .with_columns(
-            form=pl.lit("every_colored"),
-            answer=pl.format("[{}]", pl.col("answer_items").list.join(", ")),
-            answer_kind=pl.lit("bbox"),
+def _one(entities: pl.LazyFrame, phrases: pl.LazyFrame) -> Form:
+    def told(drafts: pl.LazyFrame) -> pl.LazyFrame:
+        return (
+            drafts.join(phrases.select("phrase_number", phrase="text"), on="phrase_number")
+            .join(entities.select("object_id", "category", "region", "found_by"), on="object_id")
+            .pipe(of_one_object)
+            .with_columns(answer=pl.format("[{}]", box_item()), answer_kind=pl.lit("bbox"))
         )
-        .pipe(seeded, TASK)
-    )
+
+    return Form(TASK, "one", phrased(entities, phrases, TASK), told)
 
 
-def _which_box(named: pl.LazyFrame, entities: pl.LazyFrame, wrong: pl.LazyFrame) -> pl.LazyFrame:
+def _boxes(ids: str, items: pl.DataFrame) -> pl.Expr:
+    """The JSON list of objects' boxes."""
+    return pl.format("[{}]", looked_up(ids, items, "object_id", "item").list.join(", "))
+
+
+def _every(classes: pl.LazyFrame, items: pl.DataFrame) -> Form:
+    def told(drafts: pl.LazyFrame) -> pl.LazyFrame:
+        return drafts.with_columns(
+            answer=_boxes("object_ids", items), answer_kind=pl.lit("bbox"), answer_object_ids="object_ids"
+        )
+
+    several = classes.filter(pl.col("number") > 1)
+    return Form(TASK, "every", several.pipe(seeded, TASK, texts_of("object_ids")), told)
+
+
+def _every_colored(colored: pl.LazyFrame, items: pl.DataFrame) -> Form:
+    def told(drafts: pl.LazyFrame) -> pl.LazyFrame:
+        return drafts.with_columns(
+            answer=_boxes("answer_object_ids", items),
+            answer_kind=pl.lit("bbox"),
+            phrase_numbers=list_of("phrase_number"),
+        )
+
+    several = colored.filter(pl.col("answer_object_ids").list.len() > 1)
+    return Form(TASK, "every_colored", several.pipe(seeded, TASK, texts_of("object_ids"), variant="color"), told)
+
+
+def _which_box(named: pl.LazyFrame, entities: pl.LazyFrame, wrong: pl.LazyFrame) -> Form:
     regions = (
-        with_others(wrong, entities.select("object_id", "region"))
-        .group_by("object_id")
-        .agg(wrong=pl.col("region_other").sort_by("place"))
+        wrong.join(entities.select(object_id_other="object_id", region_other="region"), on="object_id_other")
+        .sort("object_id", "place")
+        .group_by("object_id", maintain_order=True)
+        .agg(wrong="region_other")
     )
-    return (
+    drafts = (
         named.join(regions, on="object_id")
         .with_columns(
-            form=pl.lit("which_box"),
-            phrase="name",
-            answer="region",
-            answer_kind=pl.lit("choice"),
-            answer_object_ids=pl.concat_list("object_id"),
-            all_options=pl.concat_list("region", pl.col("wrong").list.head(MAX_WRONG)).list.unique(maintain_order=True),
-            object_ids=pl.concat_list("object_id"),
-            least_score="sure_score",
-            e_phrases="named_by",
-            e_models="detector",
+            all_options=pl.concat_list("region", pl.col("wrong").list.head(MAX_WRONG)).list.unique(maintain_order=True)
         )
         .filter(pl.col("all_options").list.len() > 1)
-        .pipe(seeded, TASK)
-        .with_columns(choices=rotated("all_options"))
-        .with_columns(options=listed("choices", "or"))
+        .pipe(seeded, TASK, "object_id")
+        .with_columns(least_score="sure_score")
     )
 
+    def told(drafts: pl.LazyFrame) -> pl.LazyFrame:
+        return (
+            of_one_object(drafts)
+            .with_columns(phrase="name", answer="region", answer_kind=pl.lit("choice"), choices=rotated("all_options"))
+            .with_columns(options=listed("choices", "or"))
+        )
 
-def claims(claimed: pl.LazyFrame, shown: pl.LazyFrame, wrong: pl.LazyFrame, task: str, form: str) -> pl.LazyFrame:
+    return Form(TASK, "which_box", drafts, told)
+
+
+def claims(claimed: pl.LazyFrame, shown: pl.LazyFrame, wrong: pl.LazyFrame, task: str, form: str) -> Form:
     """Whether a box shows what a phrase says, half of them true; only of objects that have another to mistake them for.
+
+    Those that are true name one object, others the one whose box is shown and the one whose phrase is claimed.
 
     Args:
         claimed: objects with clear names.
@@ -128,28 +133,25 @@ def claims(claimed: pl.LazyFrame, shown: pl.LazyFrame, wrong: pl.LazyFrame, task
         wrong: the `distractors` of the claimed among the shown.
         task: that asks.
         form: of the question.
-
-    Returns:
-        Drafts: those that are true name one object, others the one whose box is shown and the one whose phrase is
-        claimed; `phrase` and `region` as shown.
     """
-    other = with_others(wrong.filter(pl.col("place") == 1), shown.select("object_id", "region", "sure_score"))
-    own, least_of_both = pl.concat_list("object_id"), pl.min_horizontal("sure_score", "sure_score_other")
-    return (
-        claimed.join(other, on="object_id")
-        .with_columns(object_ids=own)
-        .pipe(seeded, task)
+    other = shown.select(object_id_other="object_id", region_other="region", score_other="sure_score")
+    least_of_both = pl.min_horizontal("sure_score", "score_other")
+    drafts = (
+        claimed.join(wrong.filter(pl.col("place") == 0), on="object_id")
+        .join(other, on="object_id_other")
+        .pipe(seeded, task, "object_id")
         .with_columns(truth=is_true())
-        .with_columns(
-            form=pl.lit(form),
+        .with_columns(least_score=pl.when("truth").then("sure_score").otherwise(least_of_both))
+    )
+
+    def told(drafts: pl.LazyFrame) -> pl.LazyFrame:
+        return of_one_object(drafts).with_columns(
             phrase="name",
             region=pl.when("truth").then("region").otherwise("region_other"),
             answer=yes_or_no(pl.col("truth")),
             answer_kind=pl.lit("yes_no"),
-            answer_object_ids=pl.when("truth").then(own).otherwise(pl.concat_list("object_id_other")),
-            object_ids=pl.when("truth").then(own).otherwise(pl.concat_list("object_id_other", "object_id")),
-            least_score=pl.when("truth").then("sure_score").otherwise(least_of_both),
-            e_phrases="named_by",
-            e_models="detector",
+            answer_object_ids=pl.when("truth").then("object_ids").otherwise(list_of("object_id_other")),
+            object_ids=pl.when("truth").then("object_ids").otherwise(list_of("object_id_other", "object_id")),
         )
-    )
+
+    return Form(task, form, drafts, told)

@@ -37,14 +37,18 @@ def draw(seed: str, digit: int, outcomes: pl.Expr | int) -> pl.Expr:
     return pl.col(seed).str.slice(digit, 8).str.to_integer(base=16, dtype=pl.Int64) % outcomes
 
 
-def seeded(drafts: pl.LazyFrame, task: str) -> pl.LazyFrame:
+def seeded(
+    drafts: pl.LazyFrame, task: str, *about: str | pl.Expr, variant: str | pl.Expr | None = None
+) -> pl.LazyFrame:
     """Add `asked`, what the pair is about, and `seed`, which decides all that is drawn for it.
 
     Args:
-        drafts: image_sha256, object_ids, and `variant` where several questions are asked about the same objects.
+        drafts: image_sha256, and what the arguments name.
         task: part of the seed.
+        about: ids of the objects, in order; null where there is none.
+        variant: where several questions are asked about the same objects; null for the plain one.
     """
-    asked = pl.col("object_ids").list.join(",")
-    if "variant" in drafts.collect_schema().names():
-        asked = pl.concat_str(asked, "variant", separator=_VARIANT_SEPARATOR, ignore_nulls=True)
+    asked = pl.concat_str(*about, separator=",", ignore_nulls=True)
+    if variant is not None:
+        asked = pl.concat_str(asked, variant, separator=_VARIANT_SEPARATOR, ignore_nulls=True)
     return drafts.with_columns(asked=asked).with_columns(seed=blake3("image_sha256", pl.lit(task), "asked"))

@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from forge_assets.candidate_qa.choosing import placed
 from forge_assets.candidate_qa.identity import ROTATION_DIGIT, TRUTH_DIGIT, blake3, draw
 
 MAX_WRONG = 3
@@ -40,30 +41,27 @@ def distractors(objects: pl.LazyFrame, others: pl.LazyFrame) -> pl.LazyFrame:
         others: the same columns.
 
     Returns:
-        object_id, object_id_other and `place`, from 1.
+        object_id, object_id_other and `place`, from 0, in their order.
     """
     drawn = blake3("object_id").str.slice(0, 8).str.to_integer(base=16, dtype=pl.Int64)
-    columns = ("image_id", "object_id", "category", "box")
-    asked = objects.select(*columns, drawn=drawn)
-    other = others.select(*columns, drawn=drawn).select(pl.all().name.suffix("_other"))
-    x1, y1, x2, y2 = ((pl.col("box").arr.get(index), pl.col("box_other").arr.get(index)) for index in range(4))
+    sides = ("left", "top", "right", "bottom")
+    box = {side: pl.col("box").arr.get(index) for index, side in enumerate(sides)}
+    columns = ("image_id", "object_id", "category")
+    asked = objects.select(*columns, drawn=drawn, **box)
+    other = others.select(*columns, drawn=drawn, **box).select(pl.all().name.suffix("_other"))
+    x1, y1, x2, y2 = ((pl.col(side), pl.col(f"{side}_other")) for side in sides)
     shared = (pl.min_horizontal(*x2) - pl.max_horizontal(*x1)).clip(0) * (
         pl.min_horizontal(*y2) - pl.max_horizontal(*y1)
     ).clip(0)
     smaller = pl.min_horizontal(*((x2[side] - x1[side]) * (y2[side] - y1[side]) for side in (0, 1)))
     is_apart = shared <= MAX_COVERED * smaller
-    order = pl.struct(
+    order = (
         pl.col("category") != pl.col("category_other"), pl.col("drawn").xor(pl.col("drawn_other")), "object_id_other"
-    )
+    )  # fmt: skip
     return (
         asked.join(other, left_on="image_id", right_on="image_id_other")
         .filter((pl.col("object_id") != pl.col("object_id_other")) & is_apart)
-        .with_columns(place=order.rank("ordinal").over("object_id"))
-        .filter(pl.col("place") <= MAX_WRONG)
+        .pipe(placed, "object_id", order)
+        .filter(pl.col("place") < MAX_WRONG)
         .select("object_id", "object_id_other", "place")
     )
-
-
-def with_others(wrong: pl.LazyFrame, others: pl.LazyFrame) -> pl.LazyFrame:
-    """What `distractors` gives with all columns of `others`, ending in `_other`."""
-    return wrong.join(others.select(pl.all().name.suffix("_other")), on="object_id_other")

@@ -213,9 +213,13 @@ def _by_landmark(
             gap_left=gap(is_left=True),
             gap_right=gap(is_left=False),
             is_left=pl.col("left") + pl.col("right") < pl.col("landmark_left") + pl.col("landmark_right"),
+            class_and_landmark=pl.struct(*OF_CLASS, "landmark_id").rank("dense"),
         )
+        .sort("class_and_landmark")
+        .collect()
+        .lazy()
     )
-    group = (*OF_CLASS, "landmark_id")
+    group = "class_and_landmark"
     found: list[pl.LazyFrame] = []
     for side, own, other in (("left", "gap_left", "gap_right"), ("right", "gap_right", "gap_left")):
         on_side = pl.col("is_left") if side == "left" else ~pl.col("is_left")

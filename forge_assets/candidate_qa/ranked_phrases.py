@@ -63,7 +63,7 @@ def ranked_phrases(
 
 
 def _rows(in_row: pl.LazyFrame, like_colors: pl.LazyFrame) -> pl.LazyFrame:
-    """Each class, and each colour that several of it have and not all may have, with `is_doubtful`."""
+    """Each class, and each colour that several of it have and not all may have, numbered by `row`; `is_doubtful`."""
     whole = in_row.with_columns(said_color=pl.lit(None, dtype=pl.String), is_doubtful=pl.lit(value=False))
     said = (
         in_row.filter(pl.col("color").is_not_null())
@@ -80,7 +80,7 @@ def _rows(in_row: pl.LazyFrame, like_colors: pl.LazyFrame) -> pl.LazyFrame:
         .with_columns(is_doubtful=(pl.col("color") != pl.col("said_color")).fill_null(value=True))
         .filter(pl.len().over(ROW) < pl.col("boxes_of_class"))
     )
-    return pl.concat([whole, colored], how="diagonal")
+    return pl.concat([whole, colored], how="diagonal").with_columns(row=pl.struct(ROW).rank("dense"))
 
 
 def _by_place(rows: pl.LazyFrame, stating: Stating) -> list[pl.LazyFrame]:
@@ -91,22 +91,24 @@ def _by_place(rows: pl.LazyFrame, stating: Stating) -> list[pl.LazyFrame]:
     doubtful = pl.col("is_doubtful").cast(pl.Int32)
 
     def step(name: str) -> pl.Expr:
-        return pl.col(name) - pl.col(name).shift(1).over(ROW)
+        return pl.col(name) - pl.col(name).shift(1).over("row")
 
     row = (
         rows.with_columns(center=center, mirror_center=mirror_center)
-        .sort(*ROW, "center", "object_id")
+        .sort("row", "center", "object_id")
         .with_columns(
-            place=pl.int_range(1, pl.len() + 1).over(ROW),
-            number=pl.len().over(ROW).cast(pl.Int64),
-            doubtful_to_left=doubtful.cum_sum().over(ROW) - doubtful,
-            doubtful_to_right=doubtful.cum_sum(reverse=True).over(ROW) - doubtful,
+            place=pl.int_range(1, pl.len() + 1).over("row"),
+            number=pl.len().over("row").cast(pl.Int64),
+            doubtful_to_left=doubtful.cum_sum().over("row") - doubtful,
+            doubtful_to_right=doubtful.cum_sum(reverse=True).over("row") - doubtful,
             before=pl.min_horizontal(step("center"), step("mirror_center").fill_null(UNSEEN)) / pl.col("width"),
         )
         .with_columns(before=pl.when(place > 1).then("before"))
-        .with_columns(after=pl.col("before").shift(-1).over(ROW))
+        .with_columns(after=pl.col("before").shift(-1).over("row"))
         .with_columns(value=pl.min_horizontal("before", "after"))
         .filter(pl.col("value") > 0)
+        .collect()
+        .lazy()
     )
     ordinals = pl.DataFrame(
         {"nth": list(_ORDINALS), "ordinal": list(_ORDINALS.values())}, schema_overrides={"nth": pl.Int64}
@@ -128,12 +130,17 @@ def _by_place(rows: pl.LazyFrame, stating: Stating) -> list[pl.LazyFrame]:
 def _by_size(rows: pl.LazyFrame, stating: Stating) -> list[pl.LazyFrame]:
     """Such as "the largest dog"; one that is cut or hidden may be larger than it looks."""
     is_hidden = pl.col("is_hidden").cast(pl.Int32)
-    ranked = rows.sort(*ROW, "area", "object_id", descending=[False, False, False, True, False]).with_columns(
-        place=pl.int_range(1, pl.len() + 1).over(ROW),
-        number=pl.len().over(ROW),
-        next_smaller=pl.col("area").shift(-1).over(ROW),
-        next_larger=pl.col("area").shift(1).over(ROW),
-        hidden_others=is_hidden.sum().over(ROW) - is_hidden,
+    ranked = (
+        rows.sort("row", "area", "object_id", descending=[False, True, False])
+        .with_columns(
+            place=pl.int_range(1, pl.len() + 1).over("row"),
+            number=pl.len().over("row"),
+            next_smaller=pl.col("area").shift(-1).over("row"),
+            next_larger=pl.col("area").shift(1).over("row"),
+            hidden_others=is_hidden.sum().over("row") - is_hidden,
+        )
+        .collect()
+        .lazy()
     )
     fits = pl.col("unsure") + 1
     largest = ranked.filter((pl.col("place") == 1) & (pl.col("number") > 1)).with_columns(
@@ -153,25 +160,23 @@ def _by_depth(rows: pl.LazyFrame, depths: pl.LazyFrame, stating: Stating) -> lis
 
     The value is the weakest agreement with any other of the row, and there is no phrase where one does not agree.
     """
-    others = rows.select(*ROW, other_id="object_id")
+    others = rows.select("row", other_id="object_id")
     is_hidden = pl.col("is_occluded").cast(pl.Int32)
-    hidden_others = is_hidden.sum().over(ROW) - is_hidden
+    hidden_others = is_hidden.sum().over("row") - is_hidden
     found: list[pl.LazyFrame] = []
     for word, own, other, hidden in (
         ("nearest to", "near_id", "far_id", is_hidden),
         ("farthest from", "far_id", "near_id", hidden_others),
     ):
         weakest = (
-            rows.select(*ROW, "object_id")
-            .join(others, on=ROW, nulls_equal=True)
+            rows.select("row", "object_id")
+            .join(others, on="row")
             .filter(pl.col("object_id") != pl.col("other_id"))
             .join(depths.select("agreement", object_id=own, other_id=other), on=["object_id", "other_id"], how="left")
-            .group_by(*ROW, "object_id")
+            .group_by("row", "object_id")
             .agg(value=pl.col("agreement").fill_null(0.0).min())
             .filter(pl.col("value") > 0)
         )
-        ranked = rows.with_columns(matches=pl.col("unsure") + 1 + hidden).join(
-            weakest, on=[*ROW, "object_id"], nulls_equal=True
-        )
+        ranked = rows.with_columns(matches=pl.col("unsure") + 1 + hidden).join(weakest, on=["row", "object_id"])
         found.append(stating(ranked, DEPTH_RANK, pl.format("{} {} the camera", "noun", pl.lit(word))))
     return found

@@ -1,19 +1,23 @@
 """Sets of three and four objects of one photo, as many as there are objects at most."""
 
 from collections.abc import Sequence
+from itertools import combinations
+from typing import Final
 
 import polars as pl
 
 from forge_assets.candidate_qa.identity import blake3
+from forge_assets.candidate_qa.lists import list_of
 
-SIZES = (3, 4)
-MAX_SETS = 6
+SIZES: Final = (3, 4)
+MAX_SETS: Final = 6
 """Of each size and photo."""
-SET = ("image_id", "size", "start")
+POSITIONS: Final = range(max(SIZES))
+"""Of an object in its set; a smaller set has none at the last."""
 
 
 def object_sets(named: pl.LazyFrame, task: str, columns: Sequence[str]) -> pl.LazyFrame:
-    """Neighbours in an order that their hash decides, one row an object of a set.
+    """Neighbours in an order that their hash decides, as far as their names differ.
 
     Args:
         named: entities with names, as `naming.named` gives them.
@@ -21,45 +25,53 @@ def object_sets(named: pl.LazyFrame, task: str, columns: Sequence[str]) -> pl.La
         columns: what to carry along of each object.
 
     Returns:
-        The columns `SET`, which tell sets apart, as does `set_number` alone; `position` in the order in which the
-        objects are named, from 0; object_id and `columns`.
+        image_id, image_sha256, `size`, `least_score`, and object_id, name and each of `columns` with the endings `_0`
+        to `_3`, in the order in which the objects are named; null at the last of a set of three.
     """
+    carried = ("object_id", "name", *columns)
     in_order = (
-        named.select("image_id", "object_id", *columns, drawn=blake3(pl.lit(task), "object_id", pl.lit("set")))
+        named.select("image_id", "image_sha256", "sure_score", *carried)
+        .with_columns(drawn=blake3(pl.lit(task), "object_id", pl.lit("set")))
+        .sort("image_id", "drawn", "object_id")
+        .with_row_index("place")
         .with_columns(
-            place=pl.struct("drawn", "object_id").rank("ordinal").over("image_id").cast(pl.Int32) - 1,
-            of_photo=pl.len().over("image_id").cast(pl.Int32),
-            set_number=pl.col("image_id").rank("dense").cast(pl.Int64) * (len(SIZES) * MAX_SETS),
+            place=pl.col("place") - pl.col("place").first().over("image_id"), of_photo=pl.len().over("image_id")
         )
-        .drop("drawn")
     )
-    return pl.concat(
-        in_order.with_columns(
+
+    def of_size(size: int) -> pl.LazyFrame:
+        scores = (pl.col("sure_score").shift(-position) for position in range(size))
+        return in_order.select(
+            "image_id",
+            "image_sha256",
+            "place",
+            "of_photo",
+            *(
+                (pl.col(name).shift(-position) if position < size else pl.lit(None)).alias(f"{name}_{position}")
+                for name in carried
+                for position in POSITIONS
+            ),
             size=pl.lit(size, dtype=pl.Int32),
-            start=pl.col("place") - position,
-            position=pl.lit(position, dtype=pl.Int32),
-            set_number=pl.col("set_number") + index * MAX_SETS + pl.col("place") - position,
-        ).filter(pl.col("start").is_between(0, MAX_SETS - 1) & (pl.col("start") + size <= pl.col("of_photo")))
-        for index, size in enumerate(SIZES)
-        for position in range(size)
-    ).drop("place", "of_photo")
+            least_score=pl.min_horizontal(*scores),
+        ).filter((pl.col("place") < MAX_SETS) & (pl.col("place") + size <= pl.col("of_photo")))
 
-
-def described(sets: pl.LazyFrame) -> pl.LazyFrame:
-    """One row a set whose names differ: image_sha256, the lists of evidence, `names` and `detectors`.
-
-    Args:
-        sets: as `object_sets` gives them, with the columns of evidence, name, image_sha256 and detector.
-    """
-    return (
-        sets.group_by(*SET)
-        .agg(
-            pl.first("image_sha256"),
-            names=pl.col("name").sort_by("position"),
-            detectors=pl.col("detector").explode(empty_as_null=False).unique().sort(),
-            least_score=pl.min("sure_score"),
-            object_ids=pl.col("object_id").sort_by("position"),
-            e_phrases=pl.col("named_by").sort_by("position").explode(empty_as_null=False),
-        )
-        .filter(pl.col("names").list.n_unique() == pl.col("size"))
+    names_differ = pl.all_horizontal(
+        (pl.col(f"name_{one}") != pl.col(f"name_{other}")).fill_null(value=True)
+        for one, other in combinations(POSITIONS, 2)
     )
+    return (
+        pl.concat([of_size(size) for size in SIZES], how="vertical_relaxed")
+        .filter(names_differ)
+        .drop("place", "of_photo")
+    )
+
+
+def at_positions(name: str) -> list[str]:
+    """The columns of a set that say the same of each of its objects."""
+    return [f"{name}_{position}" for position in POSITIONS]
+
+
+def list_of_set(name: str) -> pl.Expr:
+    """What a set's columns say of its objects, as a list."""
+    columns = at_positions(name)
+    return pl.when(pl.col("size") == len(columns)).then(list_of(*columns)).otherwise(list_of(*columns[:-1]))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 
@@ -16,19 +16,12 @@ from forge_assets.candidate_qa.templates import (
     templates,
 )
 
-_COUNTED: Final = ("count", "singular", "plural")
 _OF_COUNT: Final = {
     "how_many": pl.when(pl.col("count") == 0).then(pl.lit("no")).otherwise(pl.col("count").cast(pl.String)),
     "noun": pl.when(pl.col("count") == 1).then("singular").otherwise("plural"),
     "are": pl.when(pl.col("count") == 1).then(pl.lit("is")).otherwise(pl.lit("are")),
 }
 """Slots that follow from the count: "there are no dogs", "there is 1 dog"."""
-
-
-def columns_needed(task: str) -> set[str]:
-    """The columns of drafts that the words of a task are made of."""
-    named = {column_of(slot) for slot in slots(task)}
-    return (named - set(_OF_COUNT)) | (set(_COUNTED) if named & set(_OF_COUNT) else set())
 
 
 def worded(drafts: pl.LazyFrame, task: str, form: str) -> pl.LazyFrame:
@@ -40,17 +33,18 @@ def worded(drafts: pl.LazyFrame, task: str, form: str) -> pl.LazyFrame:
         form: of the drafts.
     """
     words = _words(task, form)
-    ways = answer_templates().filter(task=task, form=form).height
-    question = draw("seed", TEMPLATE_DIGIT, words.height // ways)
-    follows = {name: _OF_COUNT[name] for name in map(column_of, slots(task, form)) if name in _OF_COUNT}
+    question = draw("seed", TEMPLATE_DIGIT, words.rows.height // words.ways)
     return (
-        drafts.with_columns(words_index=question * ways + draw("seed", ANSWER_DIGIT, ways), **follows)
-        .join(words.lazy(), on="words_index")
-        .with_columns(answer=_filled(words, "short") if words["short"].count() else pl.col("answer"))
+        drafts.with_columns(
+            words_index=question * words.ways + draw("seed", ANSWER_DIGIT, words.ways),
+            **{name: _OF_COUNT[name] for name in words.follows},
+        )
+        .join(words.rows.lazy(), on="words_index")
+        .with_columns(answer=filled(pl.col("short"), words.in_short) if words.makes_short else pl.col("answer"))
         .with_columns(
             short_answer="answer",
-            question=_filled(words, "question"),
-            answer=_filled(words, "said", "said_if_no"),
+            question=filled(pl.col("question"), words.in_question),
+            answer=filled(_said(words), words.in_answer),
         )
     )
 
@@ -75,13 +69,31 @@ def _capitalized(text: pl.Expr) -> pl.Expr:
     return pl.concat_str(text.str.head(1).str.to_uppercase(), text.str.slice(1))
 
 
-@cache
-def _words(task: str, form: str) -> pl.DataFrame:
+class _Words(NamedTuple):
+    """The words of one form, and the names of the slots in them."""
+
+    rows: pl.DataFrame
     """Each question with each way to answer it: words_index, template_id, question, short, said and said_if_no."""
-    return (
+    ways: int
+    """To answer a question."""
+    makes_short: bool
+    """Whether the words make the short answer; else its drafts bring it."""
+    has_no: bool
+    """Whether there are other words for the answer no."""
+    in_question: Sequence[str]
+    in_short: Sequence[str]
+    in_answer: Sequence[str]
+    follows: Sequence[str]
+    """Of these, such as follow from the count."""
+
+
+@cache
+def _words(task: str, form: str) -> _Words:
+    ways = answer_templates().filter(task=task, form=form)
+    rows = (
         templates()
         .filter(task=task, form=form)
-        .join(answer_templates(), on=["task", "form"], maintain_order="left_right")
+        .join(ways, on=["task", "form"], maintain_order="left_right")
         .select(
             template_id=pl.concat_str("template_id", "answer_id", separator=ANSWER_MARK),
             question=pl.concat_str("question", "demand", separator=" ", ignore_nulls=True),
@@ -92,12 +104,24 @@ def _words(task: str, form: str) -> pl.DataFrame:
         .with_row_index("words_index")
         .with_columns(pl.col("words_index").cast(pl.Int64))
     )
+    return _Words(
+        rows=rows,
+        ways=ways.height,
+        makes_short=rows["short"].count() > 0,
+        has_no=rows["said_if_no"].count() > 0,
+        in_question=_slots_of(rows["question"]),
+        in_short=_slots_of(rows["short"]),
+        in_answer=_slots_of(rows["said"], rows["said_if_no"]),
+        follows=[name for name in map(column_of, slots(task, form)) if name in _OF_COUNT],
+    )
 
 
-def _filled(words: pl.DataFrame, text: str, if_no: str | None = None) -> pl.Expr:
-    """The column `text` filled, or the column `if_no` where the answer is no and the form has words for it."""
-    used = [text] if if_no is None or words[if_no].count() == 0 else [text, if_no]
-    names = {slot for name in used for sentence in words[name].drop_nulls().unique() for slot in slots_in(sentence)}
-    is_no = pl.col("answer") == "no"
-    sentence = pl.col(text) if len(used) == 1 else pl.when(is_no).then(pl.coalesce(if_no, text)).otherwise(text)
-    return filled(sentence, sorted(names))
+def _slots_of(*texts: pl.Series) -> list[str]:
+    return sorted({slot for text in texts for sentence in text.drop_nulls().unique() for slot in slots_in(sentence)})
+
+
+def _said(words: _Words) -> pl.Expr:
+    """The answer's template: that for no where the answer is no and the form has words for it."""
+    if not words.has_no:
+        return pl.col("said")
+    return pl.when(pl.col("answer") == "no").then(pl.coalesce("said_if_no", "said")).otherwise("said")

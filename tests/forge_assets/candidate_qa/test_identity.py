@@ -42,7 +42,7 @@ def test_ids_follow_content_task_and_objects_and_nothing_else(make_scene):
 
     assert ids(score=pl.lit(0.7), license=pl.lit("other"), shard=pl.lit("s00009")) == ids()
     assert not ids(image_sha256=pl.lit("cd" * 32)) & ids()
-    assert not ids(object_id="object_id" + pl.lit("x")) & ids()
+    assert not ids(object_id=pl.col("object_id") + "x") & ids()
 
 
 def test_ids_are_unique_and_rows_sorted(street_pairs):

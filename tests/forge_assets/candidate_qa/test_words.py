@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from forge_assets.candidate_qa.entities import entities
 from forge_assets.candidate_qa.names import category_names
-from forge_assets.candidate_qa.templates import answer_templates, column_of, slots, templates
-from forge_assets.candidate_qa.wording import columns_needed, filled
+from forge_assets.candidate_qa.templates import answer_templates, slots, templates
+from forge_assets.candidate_qa.wording import filled
 from forge_assets.tables import CANDIDATE_QA, TASKS
 from forge_resources.config import ForgeConfig
 
@@ -168,7 +168,6 @@ def test_the_slots_of_all_sentences_are_known(task):
     texts = [templates().filter(task=task)["question"], ways["answer"], ways["answer_if_no"].drop_nulls()]
     found = set(re.findall(r"\{(.*?)\}", " ".join(pl.concat(texts))))
     assert found <= set(slots(task))
-    assert {column_of(slot) for slot in found} <= columns_needed(task) | {"how_many", "noun", "are"}
 
 
 @pytest.mark.parametrize(
