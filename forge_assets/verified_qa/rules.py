@@ -48,6 +48,8 @@ class Rule:
     """Forms that it does not concern."""
     may_be_silent: bool = False
     """Whether a pair without a value passes, since it has nothing for the rule to look at."""
+    of_object_pairs: bool = False
+    """Whether the value costs the more, the more pairs of objects the rules are made for."""
 
     def concerns(self, task: str, form: str) -> bool:
         """Whether pairs of a form are held to the rule."""
@@ -89,7 +91,7 @@ def _count_spread() -> pl.Expr:
     of_class = pl.when(known).then(pl.max_horizontal(*counts, human) - pl.min_horizontal(*counts, human))
     of_phrases = _of_phrases(pl.element().struct.field("count_spread")).list.max().fill_null(0)
     of_whole_class = (pl.col("task").cast(pl.String) == "counting") | pl.col("form").is_in(list(WHOLE_CLASS))
-    return pl.when(of_whole_class).then(of_class + of_phrases).otherwise(of_phrases)
+    return of_phrases + pl.when(of_whole_class).then(of_class).otherwise(0)
 
 
 def _of_phrases(value: pl.Expr) -> pl.Expr:
@@ -167,7 +169,9 @@ def rules(thresholds: VerificationConfig, most_pairs: int = MAX_COMPARED) -> lis
             "occlusion", deep, _each("occlusions").list.max(), thresholds.max_occlusion, "at_most", forms=BY_DEPTH
         ),
         Rule("readings_contradict", deep, order_kept(_evidence("readings")), 1.0, graded=False, forms=BY_DEPTH),
-        Rule("depth_readings", deep, agreement(thresholds, most_pairs), 1.0, forms=BY_DEPTH),
+        Rule(
+            "depth_readings", deep, agreement(thresholds, most_pairs), 1.0, forms=BY_DEPTH, of_object_pairs=True
+        ),
         Rule("horizontal_gap", sided, _evidence("gap"), thresholds.min_gap, forms=BY_SIDE),
         Rule("mirror_gap", sided, _evidence("mirror_gap"), thresholds.min_gap, forms=BY_SIDE),
         Rule("center_gap", ("left_right",), _evidence("center_gap"), thresholds.min_center_gap),

@@ -1,18 +1,17 @@
 """Apply the rules: every candidate ends up verified with a score, or rejected with the rule that it broke."""
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from forge_assets.tables import REJECTED_QA, VERIFIED_QA, Schema
-from forge_assets.verified_qa.rules import rules
+from forge_assets.verified_qa.rules import Rule, rules
 from forge_resources.config import VerificationConfig
 
 VERSION = "2"
 
 _ROW = "row"
 _LOOKED_AT = ("task", "form", "object_ids", "boxes", "evidence")
-_VERDICT = pl.Schema(
-    {_ROW: pl.UInt32(), "rule": pl.String(), "value": pl.Float64(), "threshold": pl.Float64(), "score": pl.Float64()}
-)
 
 
 def verify(candidates: pl.DataFrame, thresholds: VerificationConfig) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -26,52 +25,95 @@ def verify(candidates: pl.DataFrame, thresholds: VerificationConfig) -> tuple[pl
         Rows of `VERIFIED_QA` and of `REJECTED_QA`, both sorted by image_id and qa_id. A rejected row names
         the first rule that it broke, the value seen (null where there was none) and the threshold.
     """
-    in_order = candidates.sort("image_id", "qa_id").with_row_index(_ROW)
-    forms = in_order.select(_ROW, *_LOOKED_AT).partition_by("task", "form")
-    judged = pl.concat([_VERDICT.to_frame(), *pl.collect_all(_judged(pairs, thresholds) for pairs in forms)])
+    pairs = _in_order(candidates)
+    verdicts = _verdicts(pairs, thresholds)
     passed = pl.col("rule").is_null()
     return (
-        _told(in_order, judged.filter(passed), VERIFIED_QA),
-        _told(in_order, judged.filter(~passed), REJECTED_QA),
+        _told(pairs, verdicts.filter(passed), VERIFIED_QA),
+        _told(pairs, verdicts.filter(~passed), REJECTED_QA),
     )
 
 
-def _told(candidates: pl.DataFrame, judged: pl.DataFrame, schema: Schema) -> pl.DataFrame:
-    """The rows of `candidates` that are judged, in their order, with the columns of a table."""
-    in_order = judged.sort(_ROW)
-    rows = candidates.select(pl.exclude(_ROW).gather(in_order[_ROW])).hstack(in_order.drop(_ROW))
+def _in_order(candidates: pl.DataFrame) -> pl.DataFrame:
+    image, pair = pl.col("image_id"), pl.col("qa_id")
+    is_after = (image > image.shift()) | ((image == image.shift()) & (pair >= pair.shift()))
+    if candidates.select(is_after.slice(1).all(ignore_nulls=False)).item():
+        return candidates
+    return candidates.sort("image_id", "qa_id")
+
+
+def _told(pairs: pl.DataFrame, verdicts: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """The pairs that have these verdicts, with the columns of a table."""
+    rows = pairs.select(pl.all().gather(verdicts[_ROW])).hstack(verdicts.drop(_ROW))
     return rows.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
 
 
-def _judged(pairs: pl.DataFrame, thresholds: VerificationConfig) -> pl.LazyFrame:
-    """Of the pairs of one form `rule`, `value` and `threshold` of the first rule that each broke, else null, and score.
+def _verdicts(pairs: pl.DataFrame, thresholds: VerificationConfig) -> pl.DataFrame:
+    """Of each pair `rule`, `value` and `threshold` of the first rule that it broke, else null, and `score`.
 
     A pair that no graded rule looks at scores 0.
     """
-    task, form = pairs.select(pl.first("task").cast(pl.String), pl.first("form")).row(0)
-    most_pairs = max(pairs.select(pl.col("object_ids").list.len().max()).item(), 2) - 1
-    checks = [rule for rule in rules(thresholds, most_pairs) if rule.concerns(task, form)]
-    values = [pl.col(f"value_of_{rule.name}") for rule in checks]
-    broken = [~rule.holds(value) for rule, value in zip(checks, values, strict=True)]
+    checks = rules(thresholds)
+    values = [pl.col(rule.name) for rule in checks]
+    broken = [pl.col(_concerned_by(rule)) & ~rule.holds(value) for rule, value in zip(checks, values, strict=True)]
     margins = [rule.margin(value) for rule, value in zip(checks, values, strict=True) if rule.graded]
-    first = pl.coalesce(
-        *(pl.when(failed).then(pl.lit(index, dtype=pl.Int32)) for index, failed in enumerate(broken)),
-        pl.lit(None, dtype=pl.Int32),
-    )
-    value = pl.coalesce(
-        *(pl.when(pl.col("first_broken") == index).then(value) for index, value in enumerate(values)),
-        pl.lit(None, dtype=pl.Float64),
-    )
+    first = pl.coalesce(pl.when(failed).then(pl.lit(index, pl.Int32)) for index, failed in enumerate(broken))
+    value = pl.coalesce(pl.when(pl.col("first") == index).then(value) for index, value in enumerate(values))
     told = pl.LazyFrame(
         [(index, rule.name, float(rule.threshold)) for index, rule in enumerate(checks)],
-        schema={"first_broken": pl.Int32, "rule": pl.String, "threshold": pl.Float64},
+        schema={"first": pl.Int32, "rule": pl.String, "threshold": pl.Float64},
         orient="row",
     )
     return (
-        pairs.lazy()
-        .select(_ROW, *(rule.value.cast(pl.Float64).alias(f"value_of_{rule.name}") for rule in checks))
-        .with_columns(first_broken=first, score=pl.min_horizontal(pl.lit(None, pl.Float64), *margins).fill_null(0.0))
-        .with_columns(value=value)
-        .join(told, on="first_broken", how="left")
-        .select(_VERDICT.names())
+        _values(pairs, checks, thresholds)
+        .with_columns(first=first, score=pl.min_horizontal(margins).fill_null(0.0))
+        .select(_ROW, "first", "score", value=value)
+        .join(told, on="first", how="left", maintain_order="left")
+        .select(_ROW, "rule", "value", "threshold", "score")
+        .collect()
     )
+
+
+def _values(pairs: pl.DataFrame, checks: Sequence[Rule], thresholds: VerificationConfig) -> pl.LazyFrame:
+    """One row a pair: whether each rule concerns it, and what the rule sees in it; null where it does not."""
+    looked_at = pairs.select(*_LOOKED_AT).with_row_index(_ROW)
+    concerns = _concerns(pairs, checks)
+    at_once = [rule for rule in checks if not rule.of_object_pairs]
+    found = (
+        pl.concat([looked_at.lazy(), concerns.lazy()], how="horizontal")
+        .select(_ROW, *concerns.columns, *(rule.value.cast(pl.Float64).alias(rule.name) for rule in at_once))
+        .with_columns(pl.when(_concerned_by(rule)).then(rule.name).alias(rule.name) for rule in at_once)
+    )
+    for rule in checks:
+        if rule.of_object_pairs:
+            concerned = looked_at.select(pl.all().gather(concerns[_concerned_by(rule)].arg_true()))
+            value = _by_number_of_objects(concerned, rule.name, thresholds)
+            found = found.join(value, on=_ROW, how="left", maintain_order="left")
+    return found
+
+
+def _concerned_by(rule: Rule) -> str:
+    return f"{rule.name} concerns"
+
+
+def _concerns(pairs: pl.DataFrame, checks: Sequence[Rule]) -> pl.DataFrame:
+    """One row a pair: whether each rule concerns it."""
+    forms = pairs.select("task", "form").unique()
+    asked = forms.select(pl.col("task").cast(pl.String), "form").rows()
+    concerned = forms.with_columns(
+        pl.Series(_concerned_by(rule), [rule.concerns(task, form) for task, form in asked], pl.Boolean)
+        for rule in checks
+    )
+    of_pairs = pairs.select("task", "form").join(
+        concerned, on=["task", "form"], how="left", nulls_equal=True, maintain_order="left"
+    )
+    return of_pairs.drop("task", "form")
+
+
+def _by_number_of_objects(pairs: pl.DataFrame, name: str, thresholds: VerificationConfig) -> pl.LazyFrame:
+    """The value of a rule, found apart for each number of objects: two are not to cost as much as many."""
+    found = [pl.LazyFrame(schema={_ROW: pl.get_index_type(), name: pl.Float64})]
+    for (objects,), alike in pairs.group_by(pl.col("object_ids").list.len().fill_null(0)):
+        [value] = [rule.value for rule in rules(thresholds, max(objects, 2) - 1) if rule.name == name]
+        found.append(alike.lazy().select(_ROW, value.cast(pl.Float64).alias(name)))
+    return pl.concat(found)

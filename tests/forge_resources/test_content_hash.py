@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forge_resources.content_hash import ContentHash, content_hash
+from forge_resources.content_hash import ContentHash, UnknownDigest, content_hash
 
 SCHEMA = {
     "text": pl.String(),
@@ -131,19 +131,33 @@ def test_types_that_tables_do_not_use_are_refused(value):
         content_hash(pl.DataFrame({"a": [value]}))
 
 
-def test_the_digest_of_a_fixed_table_never_changes():
-    fixed = table(
-        [
-            {
-                "text": "photo", "kind": "near", "flag": True, "number": 3, "share": 0.25, "blob": b"\xff",
-                "names": ["a", None], "box": [1, 2], "boxes": [[1, 2], None], "record": {"name": "r", "marks": [0.5]},
-                "records": [{"name": "s", "seen": False}],
-            },
-            dict.fromkeys(SCHEMA),
-        ]
-    )  # fmt: skip
-    assert content_hash(fixed) == "28f4fa8e0d9136bf4297f6f34235a80a"
-    assert content_hash(fixed.clear()) == "4652b2e2c174916eec08ac17a64bc08b"
+FIXED = {
+    "text": "photo", "kind": "near", "flag": True, "number": 3, "share": 0.25, "blob": b"\xff",
+    "names": ["a", None], "box": [1, 2], "boxes": [[1, 2], None], "record": {"name": "r", "marks": [0.5]},
+    "records": [{"name": "s", "seen": False}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("of_rows", "now", "earlier"),
+    [
+        ([FIXED, dict.fromkeys(SCHEMA)], "xxh3:67621c316f42c6d318a34f5b6f4ee03b", "28f4fa8e0d9136bf4297f6f34235a80a"),
+        ([], "xxh3:b5721922424ef9158c7d1b149efc30ef", "4652b2e2c174916eec08ac17a64bc08b"),
+    ],
+)
+def test_the_digests_of_a_fixed_table_never_change_and_those_of_earlier_versions_can_be_made(of_rows, now, earlier):
+    fixed = table(of_rows)
+    assert content_hash(fixed) == now
+    for digest in (now, earlier):
+        again = ContentHash.like(digest)
+        again.update(fixed)
+        assert again.hexdigest() == digest
+
+
+@pytest.mark.parametrize("digest", ["xxh4:67621c316f42c6d318a34f5b6f4ee03b", "a:xxh3:6762", ":6762"])
+def test_a_digest_of_an_unknown_kind_is_refused(digest):
+    with pytest.raises(UnknownDigest, match="this version does not know"):
+        ContentHash.like(digest)
 
 
 def test_the_digest_stays_as_it_was():
@@ -160,5 +174,5 @@ def test_the_digest_stays_as_it_was():
         "record": [{"name": "n", "marks": [1.5]}, None],
         "records": [[{"name": None, "seen": False}, None], None],
     }
-    assert content_hash(pl.DataFrame(one, schema=SCHEMA)) == "7d614aedd16d70e601b671374e7be152"
-    assert content_hash(pl.DataFrame(schema=SCHEMA)) == "4652b2e2c174916eec08ac17a64bc08b"
+    assert content_hash(pl.DataFrame(one, schema=SCHEMA)) == "xxh3:135609c7eb91a1f2c1403707b4cab218"
+    assert content_hash(pl.DataFrame(schema=SCHEMA)) == "xxh3:b5721922424ef9158c7d1b149efc30ef"

@@ -61,3 +61,32 @@ def test_image_files_are_not_compressed_again_and_all_else_is(tmp_path):
         "box.list.element": "ZSTD",
     }
     assert pl.read_parquet(tmp_path / "x.parquet").equals(frame)
+
+
+def test_floats_and_files_have_no_dictionary_and_values_in_lists_no_statistics(tmp_path):
+    frame = pl.DataFrame(
+        {
+            "share": [0.5, 0.5],
+            "name": ["a", "a"],
+            "number": [1, 1],
+            "png": [b"x", b"x"],
+            "scores": [[0.5], [0.5]],
+            "names": [["a"], ["a"]],
+            "evidence": [{"gap": 0.5, "marks": [{"kind": "a"}]}] * 2,
+        }
+    )
+    write_parquet(tmp_path / "x.parquet", frame, frame.schema)
+    row_group = pq.read_metadata(tmp_path / "x.parquet").row_group(0)
+    columns = [row_group.column(i) for i in range(row_group.num_columns)]
+    found = {column.path_in_schema: (column.has_dictionary_page, column.statistics is not None) for column in columns}
+    assert found == {
+        "share": (False, True),
+        "name": (True, True),
+        "number": (True, True),
+        "png": (False, False),
+        "scores.list.element": (False, False),
+        "names.list.element": (True, False),
+        "evidence.gap": (False, True),
+        "evidence.marks.list.element.kind": (True, False),
+    }
+    assert pl.read_parquet(tmp_path / "x.parquet").equals(frame)

@@ -45,6 +45,25 @@ def test_every_candidate_is_verified_or_rejected_and_none_is_changed(make_pairs,
         assert part.select("image_id", "qa_id").rows() == sorted(part.select("image_id", "qa_id").rows())
 
 
+def test_a_pair_is_judged_the_same_alone_and_among_others(make_pairs):
+    def reading(ratio, pair):
+        return {"reading": f"net_{ratio}", "ratio": ratio, "mirror_ratio": ratio, "separation": 2.0, "pair": pair}
+
+    def compared(*ratios):
+        readings = [reading(ratio + more, pair) for pair, ratio in enumerate(ratios) for more in (0.0, 0.5)]
+        objects = [f"#{number}" for number in range(len(ratios) + 1)]
+        return "near_far", {"form": "order", "object_ids": objects, "readings": readings}
+
+    together = make_pairs(
+        compared(1.5, 1.3, 1.9), ("left_right", {"gap": 0.0}), compared(1.05), ("referring", {}), compared(1.4, 1.05),
+        compared(1.3), ("counting", {"count_loose": 9}), compared(2.0, 1.6, 1.7, 1.8, 1.9, 1.25),
+    )  # fmt: skip
+    alone = [verify(pair, THRESHOLDS) for pair in together.iter_slices(1)]
+    for part, parts in zip(verify(together, THRESHOLDS), zip(*alone, strict=True), strict=True):
+        assert part.equals(pl.concat(parts))
+        assert part.height == together.height / 2
+
+
 def test_no_candidates_give_two_empty_tables(make_pairs):
     verified, rejected = verify(make_pairs(), THRESHOLDS)
     assert (verified.height, verified.schema) == (0, pl.Schema(VERIFIED_QA))
