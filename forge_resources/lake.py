@@ -8,14 +8,17 @@
 Hive style, so that DuckDB, Polars and `datasets` read the tables as they lie.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import polars as pl
 import pyarrow as pa
-from pydantic import BaseModel, Field
+from polars.io.plugins import register_io_source
+from pydantic import BaseModel, Field, ValidationError
 
+from forge_resources.content_hash import ContentHash
 from forge_resources.errors import ForgeError
 from forge_resources.parquet import write_parquet
 from forge_resources.s3 import S3Config, S3Uri
@@ -26,6 +29,8 @@ DATA = "data.parquet"
 MANIFEST = "manifest.json"
 VERDICT = "verdict.json"
 STALE_STAGING_S = 86_400.0
+CHECKED_ROWS = 256
+"""Rows that are held at once where a partition is read to be checked; photos may be large."""
 
 
 class TableManifest(BaseModel, frozen=True):
@@ -34,6 +39,8 @@ class TableManifest(BaseModel, frozen=True):
     table: str
     content_hash: str
     rows: int
+    size_bytes: int | None = None
+    """Of the Parquet file; None in manifests of versions that did not count it."""
     inputs: Mapping[str, str] = Field(default_factory=dict)
     """Content hash of all that was read; of a partition, by table name."""
     versions: Mapping[str, str] = Field(default_factory=dict)
@@ -67,8 +74,30 @@ class PartitionMissing(ForgeError, LookupError):
     """A partition, or a table that spans all of them, has not been made."""
 
 
+class PartitionDamaged(ForgeError, ValueError):
+    """A partition, or a table that spans all of them, whose files are not as they were written.
+
+    Args:
+        place: its name.
+        problem: what is wrong with which file.
+    """
+
+    def __init__(self, place: str, problem: str) -> None:
+        super().__init__(place, problem)
+        self.place = place
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.place} is damaged: {self.problem}; make it again with `forge fsck --repair`"
+
+
 class PartitionRefused(ForgeError, RuntimeError):
     """A partition is there, but no gate has passed its present content."""
+
+
+_Document = TypeVar("_Document", bound=BaseModel)
+_OF_PARQUET = "parquet: "
+"""How Polars begins what it says of a file that is no Parquet, or a broken one."""
 
 
 class Lake:
@@ -123,7 +152,8 @@ class Lake:
 
         Raises:
             polars.exceptions.PolarsError: a batch does not fit `schema`; nothing is written then.
-            S3Error: if the store cannot be written.
+            S3Error: if S3 cannot be written.
+            DiskError: if a disk cannot be written.
         """
         with self.store.staging() as staged:
             digest, total = write_parquet(staged / DATA, rows, pl.Schema(schema))
@@ -133,6 +163,7 @@ class Lake:
                 shard=key.shard,
                 content_hash=digest,
                 rows=total,
+                size_bytes=(staged / DATA).stat().st_size,
                 inputs=inputs or {},
                 versions=versions or {},
                 counts=counts or {},
@@ -155,7 +186,8 @@ class Lake:
         Raises:
             ValueError: if the lake holds partitions of that table.
             polars.exceptions.PolarsError: a batch does not fit `schema`; nothing is written then.
-            S3Error: if the store cannot be written.
+            S3Error: if S3 cannot be written.
+            DiskError: if a disk cannot be written.
         """
         if self.keys(table):
             raise ValueError(f"{table} has partitions: it cannot be written as one table")
@@ -165,6 +197,7 @@ class Lake:
                 table=table,
                 content_hash=digest,
                 rows=total,
+                size_bytes=(staged / DATA).stat().st_size,
                 inputs=inputs or {},
                 versions=versions or {},
                 counts=counts or {},
@@ -198,6 +231,7 @@ class Lake:
 
         Raises:
             PartitionMissing: if it was never made.
+            PartitionDamaged: if it cannot be read, or is that of another partition.
         """
         found = self._manifest(table, key)
         if found is None:
@@ -207,13 +241,29 @@ class Lake:
         return found
 
     def _manifest(self, table: str, key: ShardKey) -> Manifest | None:
-        text = self.store.read(f"{_folder(table, key)}/{MANIFEST}")
-        return None if text is None else Manifest.model_validate_json(text)
+        name = f"{table} [{key}]"
+        found = self._document(f"{_folder(table, key)}/{MANIFEST}", Manifest, name)
+        if found is not None and (found.table, found.source, found.shard) != (table, key.source, key.shard):
+            other = f"{found.table} [{found.source}/{found.shard}]"
+            raise PartitionDamaged(name, f"its {MANIFEST} is that of {other}")
+        return found
 
     def verdict(self, table: str, key: ShardKey) -> Verdict | None:
-        """The gate's last word on one partition, or None where no gate has run on it."""
-        text = self.store.read(f"{_folder(table, key)}/{VERDICT}")
-        return None if text is None else Verdict.model_validate_json(text)
+        """The gate's last word on one partition, or None where no gate has run on it.
+
+        Raises:
+            PartitionDamaged: if it cannot be read.
+        """
+        return self._document(f"{_folder(table, key)}/{VERDICT}", Verdict, f"{table} [{key}]")
+
+    def _document(self, path: str, kind: type[_Document], name: str) -> _Document | None:
+        text = self.store.read(path)
+        if text is None:
+            return None
+        try:
+            return kind.model_validate_json(text)
+        except ValidationError as error:
+            raise PartitionDamaged(name, f"its {path.rpartition('/')[2]} cannot be read") from error
 
     def require_passed(self, table: str, key: ShardKey) -> Manifest:
         """The manifest of a partition that its gate has passed, as it lies there now.
@@ -222,6 +272,7 @@ class Lake:
             PartitionMissing: if it was never made.
             PartitionRefused: if its gate failed, broke, or has not judged its present content, or if it was
                 made of an input that has changed since.
+            PartitionDamaged: if its manifest or verdict, or the manifest of an input, cannot be read.
         """
         manifest, verdict = self.manifest(table, key), self.verdict(table, key)
         judge_again = f"run the check {table}_gate for {key} again"
@@ -251,32 +302,86 @@ class Lake:
         """Whether `require_passed` would give a manifest."""
         try:
             self.require_passed(table, key)
-        except (PartitionMissing, PartitionRefused):
+        except (PartitionMissing, PartitionRefused, PartitionDamaged):
             return False
         return True
 
     def scan(self, table: str, key: ShardKey) -> pl.LazyFrame:
-        """The rows of one partition, ungated; `source` and `shard` come from the rows themselves."""
+        """The rows of one partition, ungated; `source` and `shard` come from the rows themselves.
+
+        Raises:
+            PartitionMissing: if it was never made.
+            PartitionDamaged: if its file is damaged; also raised where the rows are collected.
+            S3Error: if S3 does not answer as it should; likewise.
+        """
         self.manifest(table, key)
-        return self.store.scan(f"{_folder(table, key)}/{DATA}")
+        return self._scan(f"{_folder(table, key)}/{DATA}", f"{table} [{key}]")
+
+    def _scan(self, path: str, name: str) -> pl.LazyFrame:
+        """The rows of a file that Polars reads itself, but for the words in which it fails."""
+        with self._reading(path, name):
+            file = self.store.scan(path)
+            schema = file.collect_schema()
+
+        def read(
+            columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, _batch_rows: int | None
+        ) -> Iterator[pl.DataFrame]:
+            asked = file if rows is None else file.head(rows)
+            asked = asked if predicate is None else asked.filter(predicate)
+            with self._reading(path, name):
+                found = (asked if columns is None else asked.select(columns)).collect()
+            yield found
+
+        return register_io_source(read, schema=schema, is_pure=True)
 
     def batches(
         self, table: str, key: ShardKey, rows: int, columns: Sequence[str] | None = None
     ) -> Iterator[pl.DataFrame]:
-        """The rows of one partition, ungated, at most `rows` at a time and in order."""
+        """The rows of one partition, ungated, at most `rows` at a time and in order.
+
+        Raises:
+            PartitionMissing: if it was never made.
+            PartitionDamaged: if its file is damaged.
+            FileNotFoundError: if its file is not there.
+            S3Error: if S3 does not answer as it should.
+        """
         self.manifest(table, key)
-        with self.store.parquet(f"{_folder(table, key)}/{DATA}") as file:
+        yield from self._batches(f"{_folder(table, key)}/{DATA}", f"{table} [{key}]", rows, columns)
+
+    def _batches(self, path: str, name: str, rows: int, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        with self._reading(path, name), self.store.parquet(path) as file:
             for batch in file.iter_batches(batch_size=rows, columns=list(columns) if columns else None):
                 frame = pl.from_arrow(pa.Table.from_batches([batch]))
                 assert isinstance(frame, pl.DataFrame)
                 yield frame
 
+    @contextmanager
+    def _reading(self, path: str, name: str) -> Generator[None]:
+        """Name the partition where a library says that its file is damaged.
+
+        Raises:
+            PartitionDamaged: if the file is damaged.
+            S3Error: if S3 does not answer as it should.
+        """
+        try:
+            with self.store.reading(path):
+                yield
+        except (ForgeError, FileNotFoundError):
+            raise
+        except (
+            pl.exceptions.PolarsError,
+            pl.exceptions.PanicException,
+            pa.ArrowException,
+            OSError,
+            ValueError,
+        ) as error:
+            if not _is_damage(error):
+                raise
+            raise PartitionDamaged(name, f"its {DATA} cannot be read ({error})") from error
+
     def keys(self, table: str) -> list[ShardKey]:
         """All partitions of a table that were written, sorted."""
-        found = (path.split("/") for path in self.store.glob(f"{table}/source=*/shard=*/{MANIFEST}"))
-        return sorted(
-            ShardKey(source.removeprefix("source="), shard.removeprefix("shard=")) for *_, source, shard, _ in found
-        )
+        return _keys(self.store.glob(f"{table}/source=*/shard=*/{MANIFEST}"))
 
     def has_table(self, table: str) -> bool:
         """Whether a table that spans all partitions was written."""
@@ -287,20 +392,91 @@ class Lake:
 
         Raises:
             PartitionMissing: if it was never made.
+            PartitionDamaged: if it cannot be read, or is that of another table.
         """
-        text = self.store.read(f"{table}/{MANIFEST}")
-        if text is None:
+        found = self._document(f"{table}/{MANIFEST}", TableManifest, table)
+        if found is None:
             raise PartitionMissing(f"{table} is not in the lake {self.root}: materialize {table} first")
-        return TableManifest.model_validate_json(text)
+        if found.table != table:
+            raise PartitionDamaged(table, f"its {MANIFEST} is that of {found.table}")
+        return found
 
     def scan_table(self, table: str) -> pl.LazyFrame:
         """The rows of a table that spans all partitions.
 
         Raises:
             PartitionMissing: if it was never made.
+            PartitionDamaged: if its file is damaged; also raised where the rows are collected.
+            S3Error: if S3 does not answer as it should; likewise.
         """
         self.table_manifest(table)
-        return self.store.scan(f"{table}/{DATA}")
+        return self._scan(f"{table}/{DATA}", table)
+
+    # --- checking
+
+    def require_whole(self, table: str, key: ShardKey | None) -> TableManifest:
+        """Read all rows of a partition, or of a table that spans all of them, and compare them with its manifest.
+
+        Memory follows the batch. The rows of a file that is not whole, or of which bytes have changed, either cannot be
+        read or have another content hash.
+
+        Args:
+            table: its name.
+            key: the partition; None for a table that spans all of them.
+
+        Returns:
+            The manifest.
+
+        Raises:
+            PartitionDamaged: if its rows, manifest or verdict are not as they were written, or not there.
+            UnknownDigest: if a later version of the program wrote its content hash.
+            S3Error: if S3 does not answer as it should.
+        """
+        folder, name = (_folder(table, key), f"{table} [{key}]") if key else (table, table)
+        try:
+            manifest = self.manifest(table, key) if key else self.table_manifest(table)
+        except PartitionMissing as error:
+            raise PartitionDamaged(name, f"it has no {MANIFEST}") from error
+        running, rows = ContentHash.like(manifest.content_hash), 0
+        try:
+            for batch in self._batches(f"{folder}/{DATA}", name, CHECKED_ROWS):
+                running.update(batch)
+                rows += batch.height
+            if rows == 0:
+                running.update(self._scan(f"{folder}/{DATA}", name).collect())
+        except FileNotFoundError as error:
+            raise PartitionDamaged(name, f"it has no {DATA}") from error
+        if running.hexdigest() != manifest.content_hash:
+            raise PartitionDamaged(
+                name,
+                f"its {rows} rows are not the {manifest.rows} that its {MANIFEST} describes "
+                f"(content hash {running.hexdigest()}, not {manifest.content_hash})",
+            )
+        if key:
+            self.verdict(table, key)
+        return manifest
+
+    def keys_with_rows(self, table: str) -> list[ShardKey]:
+        """All partitions of a table that have a file of rows, sorted; `keys` has those that count."""
+        return _keys(self.store.glob(f"{table}/source=*/shard=*/{DATA}"))
+
+
+def _is_damage(error: BaseException) -> bool:
+    """Whether a library that reads Parquet complains of the file, and not of what it was asked or of the system."""
+    match error:
+        case pl.exceptions.ComputeError():
+            return str(error).startswith(_OF_PARQUET)
+        case OSError():
+            return error.errno is None
+        case pl.exceptions.PolarsError():
+            return False
+        case _:
+            return isinstance(error, pa.ArrowException | pl.exceptions.PanicException | UnicodeDecodeError)
+
+
+def _keys(paths: Iterable[str]) -> list[ShardKey]:
+    folders = (path.split("/")[-3:-1] for path in paths)
+    return sorted(ShardKey(source.removeprefix("source="), shard.removeprefix("shard=")) for source, shard in folders)
 
 
 def _folder(table: str, key: ShardKey) -> str:

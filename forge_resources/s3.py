@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
+from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from forge_resources.errors import ForgeError
 
 if TYPE_CHECKING:
+    from boto3 import Session
     from botocore.credentials import ReadOnlyCredentials
     from mypy_boto3_s3 import S3Client
 
@@ -25,6 +27,8 @@ REQUESTS_AT_ONCE: Final = 32
 
 _ENDPOINT_VARIABLES: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _NOT_FOUND: Final = frozenset({"NoSuchKey", "404", "NotFound"})
+_EMPTY: Final = "InvalidRange"
+"""What is said of the first byte of an object that has none."""
 _NO_CREDENTIALS: Final = (
     "no credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role, "
     "or `s3: {unsigned: true}` where the bucket is public"
@@ -191,7 +195,7 @@ def asking(config: S3Config, place: S3Uri | str) -> Generator[None]:
     try:
         yield
     except (BotoCoreError, ClientError) as error:
-        raise explained(error, config, place) from error
+        raise explained(error, config, place) from None  # what boto3 quotes may hold a token or a password
 
 
 def explained(error: Exception, config: S3Config, place: S3Uri | str) -> S3Error | FileNotFoundError:
@@ -209,6 +213,23 @@ def explained(error: Exception, config: S3Config, place: S3Uri | str) -> S3Error
         advice = next(known, "S3 failed with $reason")
     said = Template(advice).substitute(reason=reason, store=_shown(config), tries=config.max_attempts)
     return S3Error(f"{place}: {said}")
+
+
+def require_readable(s3: "S3Client", config: S3Config, uri: S3Uri) -> None:
+    """Ask for the first byte of an object: where another library could not read it, this says why.
+
+    Raises:
+        FileNotFoundError: if the bucket has no such key.
+        S3Error: if the object cannot be read.
+    """
+    from botocore.exceptions import ClientError
+
+    with asking(config, uri):
+        try:
+            s3.get_object(Bucket=uri.bucket, Key=uri.key, Range="bytes=0-0")["Body"].read()
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") != _EMPTY:
+                raise
 
 
 def _endpoint(config: S3Config) -> str | None:
@@ -262,9 +283,42 @@ def arrow_filesystem(config: S3Config) -> Any:  # noqa: ANN401 - PyArrow has no 
     Raises:
         S3Error: if there are no credentials.
     """
+    return _arrow_filesystem(config, _credentials(config))
+
+
+class RenewedFilesystem:
+    """An Arrow filesystem as `arrow_filesystem` makes it, made anew whenever the credentials have been renewed.
+
+    Those of roles and of `credential_process` last an hour or so, and Arrow does not renew what it was given. Threads
+    may share it.
+    """
+
+    def __init__(self, config: S3Config) -> None:
+        self._config = config
+        self._lock = Lock()
+        self._session: Session | None = None
+        self._credentials: ReadOnlyCredentials | None = None
+        self._filesystem: Any = None
+
+    def __call__(self) -> Any:  # noqa: ANN401 - PyArrow has no types
+        """The filesystem for what is opened now.
+
+        Raises:
+            S3Error: if there are no credentials.
+        """
+        from boto3 import Session
+
+        with self._lock:
+            self._session = self._session or Session()
+            found = _credentials(self._config, self._session)
+            if self._filesystem is None or found != self._credentials:
+                self._credentials, self._filesystem = found, _arrow_filesystem(self._config, found)
+            return self._filesystem
+
+
+def _arrow_filesystem(config: S3Config, credentials: "ReadOnlyCredentials | None") -> Any:  # noqa: ANN401 - as above
     from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
 
-    credentials = _credentials(config)
     host = urlsplit(_endpoint(config) or "https://")
     return S3FileSystem(
         access_key=credentials.access_key if credentials else None,
@@ -281,14 +335,14 @@ def arrow_filesystem(config: S3Config) -> Any:  # noqa: ANN401 - PyArrow has no 
     )
 
 
-def _credentials(config: S3Config) -> "ReadOnlyCredentials | None":
+def _credentials(config: S3Config, session: "Session | None" = None) -> "ReadOnlyCredentials | None":
     """Those of this moment; None where requests are not to be signed."""
     from boto3 import Session
 
     if config.unsigned:
         return None
     with asking(config, _shown(config)):
-        found = Session().get_credentials()
+        found = (session or Session()).get_credentials()
         if found is None:
             raise S3Error(f"{_shown(config)}: {_NO_CREDENTIALS}")
         return found.get_frozen_credentials()

@@ -1,7 +1,7 @@
 """Write selected pairs as files that a model is trained from."""
 
+import re
 import shutil
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from forge_assets.release import hf, qwen2_5_vl, webdataset
 from forge_assets.release.conversations import conversations
 from forge_assets.release.export_files import JsonLines, RollingFiles, RowFile, WrittenFile, described
+from forge_assets.release.export_staging import abandoned, publish, staging
 from forge_assets.release.formats import FORMATS
 from forge_assets.release.photos import link_photo, photos_of_shard, place_in, upright_bytes
 from forge_assets.release.selection import SELECTED, Selected
@@ -43,6 +44,8 @@ _PAIRS_SORTED_AT_ONCE: Final = 400_000
 _BATCH_ROWS: Final = 20_000
 _PHOTOS_AT_ONCE: Final = 32
 _UPRIGHT: Final = 1
+_TRACED: Final = "Traceback "
+_TRACE: Final = re.compile(r"\ATraceback .*\n(?: .*\n)*(?:\w+\.)*\w+: |\nin the SQL:(?s:.*)")
 _MADE_BY: Final = ("raw_images", "detections", "depth_maps", "scenes", "candidate_qa", "verified_qa")
 
 
@@ -114,9 +117,11 @@ def write_export(  # noqa: PLR0917
 ) -> ExportManifest:
     """Write the pairs of the view `selected_pairs`, sorted by source, shard and photo, and a manifest.
 
-    All is written aside and gets its name once it is whole; the same pairs give the same bytes. In it `image` is
-    `<source>/<path of the photo in its source>`, below the image root where photos are linked or copied: `images` in
-    the folder, or `<name>.images` beside the file.
+    All is written aside and gets its name once it is whole; the same pairs give the same bytes. What exports of that
+    name left there when they were killed is removed first.
+
+    `image` is `<source>/<path of the photo in its source>`, below the image root where photos are linked or copied:
+    `images` in the folder, or `<name>.images` beside the file.
 
     Args:
         warehouse: in which `select_pairs` made `selected`.
@@ -131,6 +136,7 @@ def write_export(  # noqa: PLR0917
         ExportError: no such format, options that do not go together, a name that is taken, a pair that the format
             cannot hold, or files that cannot be written.
         PhotoError: a photo cannot be written or linked.
+        PartitionDamaged: a file of the lake is not as it was written.
         S3Error: the lake cannot be read.
     """
     options = options or ExportOptions()
@@ -141,27 +147,33 @@ def write_export(  # noqa: PLR0917
     taken = [path for path in (_names(target) if is_file else (target,)) if path.exists() or path.is_symlink()]
     if taken and not options.overwrite:
         raise ExportError(f"{taken[0]} is there already: name another output, or replace it with --overwrite")
-    staged = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    for left in abandoned(target):
+        shutil.rmtree(left, ignore_errors=True)
     try:
-        staged.mkdir(parents=True)
-        root = staged / (_names(target)[-1].name if is_file else IMAGES)
-        writing = _Writing(warehouse, lake, training_format, options, images, staged, root)
-        manifest = writing.run(selected, target.name if is_file else None, progress or _say_nothing)
-        text = manifest.model_dump_json(indent=2) + "\n"
-        if is_file:
-            file, beside, photos = _names(target)
-            (staged / beside.name).write_text(text)
-            _replace([(staged / path.name, path) for path in (photos, beside, file) if (staged / path.name).exists()])
-        else:
-            (staged / MANIFEST).write_text(text)
-            _replace([(staged, target)])
+        with staging(target) as staged:
+            root = staged / (_names(target)[-1].name if is_file else IMAGES)
+            writing = _Writing(warehouse, lake, training_format, options, images, staged, root)
+            manifest = writing.run(selected, target.name if is_file else None, progress or _say_nothing)
+            text = manifest.model_dump_json(indent=2) + "\n"
+            if is_file:
+                file, beside, photos = _names(target)
+                (staged / beside.name).write_text(text)
+                publish(staged, [file, beside, photos])
+            else:
+                (staged / MANIFEST).write_text(text)
+                publish(staged, [target])
     except QueryError as error:
-        raise ExportError(f"the pairs cannot be read: {error}") from error
+        raise ExportError(f"the pairs cannot be read: {_last_words(error)}") from error
     except OSError as error:
-        raise ExportError(f"{target} cannot be written: {error}") from error
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
+        said = str(error) if isinstance(error, ForgeError) else f"{target} cannot be written: {error}"
+        raise ExportError(said) from error
     return manifest
+
+
+def _last_words(error: QueryError) -> str:
+    """What DuckDB says, without the trace that it quotes where it reads files through Python."""
+    said = str(error)
+    return _TRACE.sub("", said) if said.startswith(_TRACED) else said
 
 
 def _say_nothing(_: int) -> None:
@@ -171,18 +183,6 @@ def _say_nothing(_: int) -> None:
 def _names(target: Path) -> tuple[Path, Path, Path]:
     """The names of an export that is one file: itself, its manifest, its image root."""
     return target, target.with_suffix(".export.json"), target.with_suffix(".images")
-
-
-def _replace(moves: list[tuple[Path, Path]]) -> None:
-    """Give what is staged its name; what had the name before goes."""
-    for staged, target in moves:
-        if target.is_dir() and not target.is_symlink():
-            old = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-            target.rename(old)
-            staged.rename(target)
-            shutil.rmtree(old)
-        else:
-            staged.rename(target)
 
 
 def _format(name: str, options: ExportOptions) -> TrainingFormat:

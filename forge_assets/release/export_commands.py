@@ -89,7 +89,8 @@ def export(
     """Write verified pairs for a trainer, and a manifest that says what they are and what made them."""
     with clear_errors():
         from forge_assets.release import qwen2_5_vl
-        from forge_assets.release.export import ExportOptions, write_export
+        from forge_assets.release.export import ExportError, ExportOptions, write_export
+        from forge_assets.release.export_staging import abandoned
         from forge_assets.release.selection import Selection, select_pairs
         from forge_assets.tables import SCHEMAS
         from forge_assets.terminal import photo_progress
@@ -97,8 +98,12 @@ def export(
         from forge_resources.lake import Lake
         from forge_resources.warehouse import Warehouse
 
+        if str(output).startswith("s3:"):
+            raise ExportError(f"{output} is not on a disk: export to a folder and copy it, or use `forge release`")
         settings = load_config(config_file(config))
         lake = Lake(settings.lake, settings.s3)
+        for left in abandoned(output):
+            typer.echo(f"{left} is removed: an export that was killed left it")
         selection = Selection(
             where, split, quotas_of(quota or []), balanced, total, allow_short=allow_short, allow_missing=allow_missing
         )

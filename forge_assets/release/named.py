@@ -58,7 +58,7 @@ IMAGE_COLUMNS: Final[Mapping[str, pl.DataType]] = {
     "image_id": pl.String(),
     "source": pl.String(),
     "path": pl.String(),  # in the source
-    "url": pl.String(),  # where the source has one
+    "url": pl.String(),  # where the source has one that holds no key
     "sha256": pl.String(),  # of the source's own bytes
     "byte_size": pl.Int64(),
     "format": pl.String(),
@@ -71,6 +71,11 @@ IMAGE_COLUMNS: Final[Mapping[str, pl.DataType]] = {
 """Columns of `images.parquet`."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_KEY_IN_ADDRESS: Final = (
+    r"(?i)[?&](x-(amz|goog|oss)-(signature|credential|security-token)"
+    r"|signature|sig|awsaccesskeyid|(access_|auth_)?token)="
+)
+"""Parameters of presigned addresses of S3 and stores like it, of Azure's, and of tokens by their usual names."""
 _STAGES: Final = ("raw_images", "detections", "depth_maps", "scenes", "candidate_qa", "verified_qa")
 _ROW_GROUP: Final = 20_000
 _HASHED_ROWS: Final = 100_000
@@ -267,7 +272,10 @@ def _write_images(warehouse: Warehouse, config: ForgeConfig, folder: Path) -> No
 
 
 def _with_addresses(photos: pl.DataFrame, config: ForgeConfig) -> pl.DataFrame:
-    """The photos with the column `url`: null where their source has none, or is not configured any more."""
+    """The photos with the column `url`: null where their source has none, or is not configured any more.
+
+    An address that carries a signature or a token opens a door, so it is left out too.
+    """
     parts: list[pl.DataFrame] = []
     for part in photos.partition_by("source", maintain_order=True):
         source = str(part["source"][0])
@@ -277,7 +285,10 @@ def _with_addresses(photos: pl.DataFrame, config: ForgeConfig) -> pl.DataFrame:
             parts.append(part.lazy().join(addresses, on="path", how="left", maintain_order="left").collect())
         else:
             parts.append(part.with_columns(url=pl.lit(None, pl.String)))
-    return pl.concat([part.select(sorted(part.columns)) for part in parts])
+    is_key = pl.col("url").str.contains(_KEY_IN_ADDRESS).fill_null(value=False)
+    return pl.concat([part.select(sorted(part.columns)) for part in parts]).with_columns(
+        url=pl.when(~is_key).then("url")
+    )
 
 
 def _pixmo_addresses(source: str, settings: PixMoConfig, config: ForgeConfig) -> pl.LazyFrame:

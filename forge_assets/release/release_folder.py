@@ -6,6 +6,7 @@
                        manifest.json                                what it holds and what made it
 """
 
+import hashlib
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -151,6 +152,24 @@ def open_release(place: str, lake: Lake | None = None) -> Release:
 def release_names(lake: Lake) -> list[str]:
     """The releases that a lake holds, sorted."""
     return [path.split("/")[1] for path in lake.store.glob(f"{RELEASES}/*/{MANIFEST}")]
+
+
+def damaged_files(lake: Lake, name: str) -> list[str]:
+    """Files of a release in a lake, below its folder, that are gone or are not those that were released; sorted.
+
+    Raises:
+        ReleaseError: if its manifest cannot be read.
+        S3Error: if S3 does not do what it is asked.
+    """
+    text = lake.store.read(f"{RELEASES}/{name}/{MANIFEST}")
+    if text is None:
+        raise ReleaseError(f"there is no release {name}: {_known(lake)}")
+
+    def is_damaged(file: ReleaseFile) -> bool:
+        data = lake.store.read(f"{RELEASES}/{name}/{file.path}")
+        return data is None or hashlib.sha256(data).hexdigest() != file.sha256
+
+    return sorted(file.path for file in _parsed(text, name).files if is_damaged(file))
 
 
 @contextmanager

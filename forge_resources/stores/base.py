@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class Store(Protocol):
     """Files below one root. Paths are relative to it, their parts joined by `/`. Threads may share a store.
 
-    Each method raises `forge_resources.s3.S3Error` where S3 does not answer as it should.
+    Each method raises `forge_resources.s3.S3Error` where S3 does not answer as it should, and those that write raise
+    `forge_resources.stores.disk.DiskError` where a disk is full, read-only or forbidden.
     """
 
     @property
@@ -80,6 +81,17 @@ class Store(Protocol):
 
         Raises:
             FileNotFoundError: if it is not there.
+        """
+        ...
+
+    def reading(self, path: str) -> AbstractContextManager[None]:
+        """For code that lets a library read the file by itself: where S3 fails, say what to mend.
+
+        What the library says may quote S3's answer, and that may hold a session token: none of it is passed on.
+
+        Raises:
+            FileNotFoundError: if S3 has no such file.
+            S3Error: if S3 does not answer as it should.
         """
         ...
 

@@ -5,33 +5,37 @@ S3 has no renaming: a folder counts from the moment at which its last file is th
 
 import re
 import tempfile
-from collections.abc import Generator
-from contextlib import contextmanager, nullcontext
-from functools import cached_property
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 import pyarrow.parquet as pq
-from fsspec.implementations.arrow import ArrowFSWrapper
+from fsspec.implementations.arrow import ArrowFile, ArrowFSWrapper
 
 from forge_resources.s3 import (
     SCHEME,
+    RenewedFilesystem,
     S3Config,
     S3Error,
     S3Uri,
-    arrow_filesystem,
     asking,
     client,
     read_object,
+    require_readable,
     storage_options,
 )
+from forge_resources.stores.disk import filling
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _TAKEN: Final = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
 """What a conditional write is answered with when another was first, or is at it now."""
+_OF_S3: Final = re.compile(r"AWS Error (\w+)|object-store error")
+"""What Arrow and Polars say where S3 did not answer as it should, and not of files that are damaged."""
 
 
 class S3Store:
@@ -44,6 +48,10 @@ class S3Store:
     @cached_property
     def _s3(self) -> "S3Client":
         return client(self._config)
+
+    @cached_property
+    def _connected(self) -> RenewedFilesystem:
+        return RenewedFilesystem(self._config)
 
     @property
     def root(self) -> S3Uri:
@@ -72,9 +80,10 @@ class S3Store:
             try:
                 self._s3.put_object(Bucket=uri.bucket, Key=uri.key, Body=data, IfNoneMatch="*")
             except ClientError as error:
-                if error.response.get("Error", {}).get("Code") in _TAKEN:
-                    return False
-                raise
+                if error.response.get("Error", {}).get("Code") not in _TAKEN:
+                    raise
+                was_asked_again = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
+                return was_asked_again and self.read(path) == data  # the answer to the first try may have been lost
         return True
 
     def glob(self, pattern: str) -> list[str]:
@@ -97,7 +106,7 @@ class S3Store:
     @contextmanager
     def staging(self) -> Generator[Path]:
         """See `Store`."""
-        with tempfile.TemporaryDirectory(prefix="forge-lake-") as folder:
+        with filling(Path(tempfile.gettempdir())), tempfile.TemporaryDirectory(prefix="forge-lake-") as folder:
             yield Path(folder)
 
     def publish(self, staged: Path, target: str, last: str) -> None:
@@ -140,26 +149,51 @@ class S3Store:
     def parquet(self, path: str) -> Generator[pq.ParquetFile]:
         """See `Store`; the credentials are those of the moment of the call."""
         uri = self._root / path
+        place, connected = f"{uri.bucket}/{uri.key}", self._connected()
+        with (
+            self.reading(path),
+            pq.ParquetFile(place, filesystem=connected, page_checksum_verification=True) as file,
+        ):
+            yield file
+
+    def reading(self, path: str) -> AbstractContextManager[None]:
+        """See `Store`."""
+        return self._reading(self._root / path)
+
+    @contextmanager
+    def _reading(self, uri: S3Uri) -> Generator[None]:
         try:
-            with pq.ParquetFile(f"{uri.bucket}/{uri.key}", filesystem=arrow_filesystem(self._config)) as file:
-                yield file
-        except FileNotFoundError:
-            raise
+            yield
         except OSError as error:
-            raise S3Error(f"{uri} cannot be read: {error}") from error
+            found = _OF_S3.search(str(error))
+            if found is None:
+                raise
+            said = found[1] or type(error).__name__
+        else:
+            return
+        # beyond the handler: what the libraries quote of the answer may hold a session token
+        require_readable(self._s3, self._config, uri)
+        raise S3Error(f"{uri} could not be read ({said}), though it can be now: run again")
 
     def filesystem(self) -> "_S3Files":
-        """See `Store`; the credentials are those of the moment of the call."""
-        return _S3Files(arrow_filesystem(self._config))
+        """See `Store`; the credentials are those of the moment at which a file is opened."""
+        return _S3Files(self._connected, self._reading)
 
 
 class _S3Files(ArrowFSWrapper):
-    """S3 as fsspec sees it, for files that do not change meanwhile: each is asked for its size once."""
+    """S3 as fsspec sees it, for files that do not change meanwhile: each is asked for its size once.
+
+    Args:
+        connect: Gives an Arrow filesystem with the credentials of the moment.
+        reading: See `Store.reading`.
+    """
 
     cachable = False
 
-    def __init__(self, fs: Any) -> None:  # noqa: ANN401 - PyArrow has no types
-        super().__init__(fs)
+    def __init__(self, connect: Callable[[], Any], reading: Callable[[S3Uri], AbstractContextManager[None]]) -> None:
+        super().__init__(connect())
+        self._connect = connect
+        self._reading = reading
         self._infos: dict[str, dict[str, Any]] = {}
 
     @classmethod
@@ -170,9 +204,35 @@ class _S3Files(ArrowFSWrapper):
         """Size and time of one file."""
         name = self._strip_protocol(path)
         if name not in self._infos:
-            self._infos[name] = super().info(name, **kwargs)
+            with self._reading(S3Uri.parse(SCHEME + name)):
+                self._infos[name] = super().info(name, **kwargs)
         return self._infos[name]
 
     def modified(self, path: str) -> Any:  # noqa: ANN401 - as fsspec has it
         """When the file was last written."""
         return self.info(path)["mtime"]
+
+    def _open(self, path: str, *_: object, **__: object) -> "_S3File":
+        name = self._strip_protocol(path)
+        reading = partial(self._reading, S3Uri.parse(SCHEME + name))
+        with reading():
+            return _S3File(self, self._connect().open_input_file(name), name, reading)
+
+
+class _S3File(ArrowFile):
+    """A file on S3, open to be read."""
+
+    def __init__(
+        self,
+        fs: _S3Files,
+        stream: Any,  # noqa: ANN401 - PyArrow has no types
+        path: str,
+        reading: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        super().__init__(fs, stream, path, "rb")
+        self._reading = reading
+
+    def read(self, size: int | None = None, /) -> bytes:
+        """At most so many bytes, or the rest."""
+        with self._reading():
+            return super().read(size)
