@@ -1,5 +1,6 @@
 """DuckDB over the lake: one view a table, for audits, exports and questions by hand."""
 
+import re
 import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +45,11 @@ PARTITION_VERSIONS: Mapping[str, pl.DataType] = {
     "version": pl.String(),
 }
 """Columns of the table `partition_versions`: one row a partition and code, model or settings that made it."""
+
+_OFF = ("autoinstall_known_extensions", "autoload_known_extensions", "enable_external_access")
+"""Settings of DuckDB without which SQL reaches no other file, no network and no extension."""
+
+_EXPLAIN = re.compile(r"^\s*EXPLAIN\s*(ANALYZE\b)?\s*(\([\w\s,]*\))?", re.IGNORECASE)
 
 _SCALARS: Mapping[type[pl.DataType], str] = {
     pl.Boolean: "BOOLEAN",
@@ -143,7 +149,8 @@ class SqlTables:
     def _lock(self, files: Sequence[str]) -> None:
         allowed = ", ".join(map(_literal, files))
         self._connection.execute(f"SET allowed_paths = [{allowed}]")
-        self._connection.execute("SET enable_external_access = false")
+        for setting in _OFF:
+            self._connection.execute(f"SET {setting} = false")
         self._connection.execute("SET lock_configuration = true")
 
     def _define(self, name: str, sql: str) -> None:
@@ -232,14 +239,15 @@ class SqlTables:
     ) -> Generator["duckdb.DuckDBPyRelation | None"]:
         import duckdb
 
-        reads = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
         try:
             with self._connection.cursor() as cursor:
-                kinds = [statement.type for statement in cursor.extract_statements(sql)]
-                if len(kinds) != 1 or not (self._free or kinds[0] in reads):
+                statements = cursor.extract_statements(sql)
+                if len(statements) != 1 or not (self._free or _reads(cursor, statements[0])):
                     raise QueryError(f"expected one SQL statement that only reads, such as SELECT:\n{sql}")
+                if not self._free:
+                    cursor.execute("BEGIN TRANSACTION READ ONLY")
                 yield cursor.sql(sql, params=dict(parameters) if parameters else None)
-        except duckdb.Error as error:
+        except (duckdb.Error, pl.exceptions.ComputeError) as error:
             raise QueryError(f"{error}\nin the SQL:\n{sql}") from error
 
     def save(self, target: Path, *, views: Mapping[str, str] | None = None, copy: bool = False) -> None:
@@ -279,6 +287,16 @@ class SqlTables:
             database.execute(f"CREATE {kind} {_quoted(name)} AS {sql}")
         for name, sql in views.items():
             database.execute(f"CREATE VIEW {_quoted(name)} AS {sql}")
+
+
+def _reads(cursor: "duckdb.DuckDBPyConnection", statement: "duckdb.Statement") -> bool:
+    """Whether a statement is a SELECT, or the EXPLAIN of one: `EXPLAIN ANALYZE` does what it explains."""
+    from duckdb import StatementType
+
+    if statement.type != StatementType.EXPLAIN:
+        return statement.type == StatementType.SELECT
+    explained = cursor.extract_statements(_EXPLAIN.sub("", statement.query, count=1))
+    return [inner.type for inner in explained] == [StatementType.SELECT]
 
 
 class Warehouse(SqlTables):

@@ -1,7 +1,9 @@
 """Networks that read depth, behind one interface: whatever a network says, larger is farther from here on."""
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
 import numpy as np
@@ -19,13 +21,15 @@ from forge_resources.models.devices import (
     torch_dtype,
     with_precision,
 )
-from forge_resources.models.weights import ResolvedWeights
+from forge_resources.models.pretrained import read_network, read_processor
+from forge_resources.models.weights import ResolvedWeights, WeightsError
 
 DepthMap = NDArray[np.float32]
 Kind = Literal["metric", "relative"]
 RawKind = Literal["metric", "relative_inverse", "relative"]
 
 _METRIC_TYPES: Final = frozenset({"depth_pro", "glpn", "zoedepth"})
+_ONNX_FOLDER: Final = "session.model_external_initializers_file_folder_path"
 _FLAT_DISPARITY: Final = 1e-30
 _DISPARITY_FLOOR: Final = 0.05
 _DEPTH_FLOOR: Final = 1e-3
@@ -91,10 +95,8 @@ class TransformersDepth:
         self._batches = FittingBatches(config.batch_size)
         self._device = torch_device(config.device)
         self._dtype = torch_dtype(config.precision, self._device)
-        self._processor: Any = AutoImageProcessor.from_pretrained(weights.path, local_files_only=True)
-        self._model: Any = AutoModelForDepthEstimation.from_pretrained(
-            weights.path, local_files_only=True, use_safetensors=True, dtype=self._dtype
-        )
+        self._processor: Any = read_processor(AutoImageProcessor, weights.path)
+        self._model: Any = read_network(AutoModelForDepthEstimation, weights.path, self._dtype)
         self._model.to(self._device).eval()
         self._raw: RawKind = transformers_kind(self._model.config) if config.kind == "auto" else config.kind
         self.kind: Kind = "metric" if self._raw == "metric" else "relative"
@@ -122,6 +124,7 @@ class OnnxDepth:
     Raises:
         UnsupportedSettingError: if `kind` is auto, since the file does not say what it gives; if it leaves its
             size free and `input_size` is not set; or if its input is none of that shape.
+        WeightsError: if the file is none, or its tensors lie in other files, which its hash does not cover.
     """
 
     def __init__(self, weights: ResolvedWeights, config: DepthConfig) -> None:
@@ -140,9 +143,7 @@ class OnnxDepth:
         self._scaling = config.input_scaling
         options = onnxruntime.SessionOptions()
         options.use_deterministic_compute = True
-        self._session: Any = onnxruntime.InferenceSession(
-            str(weights.path), sess_options=options, providers=onnx_providers(config.device)
-        )
+        self._session: Any = _session_of_one_file(weights.path, options, onnx_providers(config.device))
         entry = self._session.get_inputs()[0]
         self._input = entry.name
         self._height, self._width = _onnx_size(entry.shape, config)
@@ -171,6 +172,25 @@ class OnnxDepth:
         if self._scaling == "imagenet":
             rgb = (rgb - _IMAGENET_MEAN) / _IMAGENET_STD
         return np.ascontiguousarray(rgb.transpose(2, 0, 1))
+
+
+def _session_of_one_file(path: Path, options: Any, providers: Sequence[Any]) -> Any:  # noqa: ANN401 - untyped
+    """A session of a network that is whole in one file: other files are looked for in an empty folder."""
+    import onnxruntime
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidProtobuf
+
+    with tempfile.TemporaryDirectory(prefix="forge-onnx-") as empty:
+        options.add_session_config_entry(_ONNX_FOLDER, empty)
+        try:
+            return onnxruntime.InferenceSession(path.read_bytes(), sess_options=options, providers=providers)
+        except InvalidProtobuf as error:
+            raise WeightsError(f"{path} is no ONNX network, or a damaged one") from error
+        except Fail as error:
+            if "external data" not in str(error).lower():
+                raise
+            raise WeightsError(
+                f"{path} keeps tensors in other files, which its sha256 does not cover: export it as one file"
+            ) from error
 
 
 def _onnx_size(shape: Sequence[int | str | None], config: DepthConfig) -> tuple[int, int]:

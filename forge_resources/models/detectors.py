@@ -18,6 +18,7 @@ from forge_resources.models.devices import (
     with_precision,
 )
 from forge_resources.models.embedded import DETECTOR_IDENTITY, SSD_GRAPH, SSD_TEXT, embedded_file
+from forge_resources.models.pretrained import read_network, read_processor
 from forge_resources.models.weights import ResolvedWeights
 from forge_resources.models.yolo import YoloNetwork
 
@@ -76,7 +77,7 @@ class UltralyticsDetector:
 
 
 class TransformersDetector:
-    """A detection network in transformers' format, such as RT-DETR, DETR or YOLOS, from a local folder.
+    """A detection network in transformers' format, such as RT-DETR, D-FINE, DETR or YOLOS, from a local folder.
 
     Only safetensors are read and no code of the repository is run.
     """
@@ -90,10 +91,8 @@ class TransformersDetector:
         self._config = config
         self._device = torch_device(config.device)
         self._dtype = torch_dtype(config.precision, self._device)
-        self._processor: Any = AutoImageProcessor.from_pretrained(weights.path, local_files_only=True)
-        self._model: Any = AutoModelForObjectDetection.from_pretrained(
-            weights.path, local_files_only=True, use_safetensors=True, dtype=self._dtype
-        )
+        self._processor: Any = read_processor(AutoImageProcessor, weights.path)
+        self._model: Any = read_network(AutoModelForObjectDetection, weights.path, self._dtype)
         self._model.to(self._device).eval()
         self._batches = FittingBatches(config.batch_size)
         names = (str(name) for name in self._model.config.id2label.values())

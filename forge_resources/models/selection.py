@@ -36,17 +36,22 @@ from forge_resources.models.embedded import (
 from forge_resources.models.pose import EmbeddedPose, PoseEstimator, UltralyticsPose
 from forge_resources.models.vision_language.base import VisionLanguageModel
 from forge_resources.models.vision_language.local import TransformersVisionLanguage
-from forge_resources.models.vision_language.server import OpenAIVisionLanguage
 from forge_resources.models.weights import (
     MissingWeightsError,
     ResolvedWeights,
     UnreachableWeightsError,
     WeightsError,
+    WeightsHashError,
 )
 
 AUTO_DETECTOR: Final = "Ultralytics/YOLO11/yolo11n.pt"
 AUTO_POSE: Final = "Ultralytics/YOLO11/yolo11n-pose.pt"
 AUTO_DEPTH: Final = "depth-anything/Depth-Anything-V2-Small-hf"
+AUTO_SHA256: Final = {
+    AUTO_DETECTOR: "0ebbc80d4a7680d14987a577cd21342b65ecfd94632bd9a8da63ae6417644ee1",
+    AUTO_POSE: "869e83fcdffdc7371fa4e34cd8e51c838cc729571d1635e5141e3075e9319dc0",
+}
+"""Of the files that ultralytics published with version 8.3.0 of its assets: a pickle is never taken unpinned."""
 AUTO_TIMEOUT_S: Final = 3.0
 _GEOMETRY_ALONE: Final = "none: depth rests on geometry alone"
 
@@ -244,6 +249,8 @@ def _vision_language(role: str, configured: str) -> VisionLanguageModel | None:
         case "none":
             return None
         case "openai":
+            from forge_resources.models.vision_language.server import OpenAIVisionLanguage
+
             loaded = OpenAIVisionLanguage(config)
         case "transformers":
             loaded = TransformersVisionLanguage(weights.resolve(config, backend=config.backend), config)
@@ -255,12 +262,15 @@ def _vision_language(role: str, configured: str) -> VisionLanguageModel | None:
 
 def _auto(config: WeightsConfig, hub_id: str, backend: str) -> ResolvedWeights | None:
     _refuse_weights(config)
-    candidate = WeightsConfig.model_validate({"weights": hub_id})
     try:
-        return weights.resolve(candidate, backend=backend, allow_unpinned=True, timeout_s=AUTO_TIMEOUT_S)
-    except (UnreachableWeightsError, MissingWeightsError) as error:
+        return weights.resolve(_newest(hub_id), backend=backend, allow_unpinned=True, timeout_s=AUTO_TIMEOUT_S)
+    except (UnreachableWeightsError, MissingWeightsError, WeightsHashError) as error:
         _log.warning("auto: %s is not to be had (%s)", hub_id, error)
         return None
+
+
+def _newest(hub_id: str) -> WeightsConfig:
+    return WeightsConfig(weights=hub_id, revision="main", sha256=AUTO_SHA256.get(hub_id))
 
 
 def _refuse_weights(config: WeightsConfig) -> None:
@@ -294,6 +304,8 @@ def _weights_status(role: str, config: WeightsConfig, backend: str) -> ModelStat
 def _vision_language_status(role: str, config: VisionLanguageConfig) -> ModelStatus:
     if config.backend != "openai":
         return _weights_status(role, config, config.backend)
+    from forge_resources.models.vision_language.server import OpenAIVisionLanguage
+
     asked = config.model_copy(update={"timeout_s": AUTO_TIMEOUT_S})
     try:
         server = OpenAIVisionLanguage(asked)
@@ -322,7 +334,7 @@ def _auto_status(role: str, config: WeightsConfig, kind: Role) -> ModelStatus:
     try:
         _refuse_weights(config)
         identity, where = weights.probe(
-            WeightsConfig.model_validate({"weights": hub_id}),
+            _newest(hub_id),
             backend=hub_backend,
             allow_unpinned=True,
             timeout_s=AUTO_TIMEOUT_S,

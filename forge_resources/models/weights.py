@@ -2,30 +2,20 @@
 
 Three forms: a hub id (`org/name` for a whole repository, `org/name/file.pt` for one file of it), pinned by
 its commit; a path of a file or folder, pinned by SHA-256; an `s3://bucket/key` of one file, likewise.
-No byte of a file reaches an unpickler before its hash was compared.
+A pickle (`.pt` and the like) needs its SHA-256 wherever it comes from: no byte of it reaches an unpickler before
+its hash was compared.
 """
 
 import hashlib
+import logging
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-from huggingface_hub import HfApi, hf_hub_download, snapshot_download
-from huggingface_hub.errors import (
-    HfHubHTTPError,
-    HTTPError,  # pyright: ignore[reportPrivateImportUsage] - httpx's, of whichever httpx the hub's client uses
-    LocalEntryNotFoundError,
-    RemoteEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 
 from forge_resources.config import WeightsConfig
 from forge_resources.errors import ForgeError
@@ -36,7 +26,10 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:/(?P<file>[\w./-]+))?")
 _S3_URI = re.compile(r"s3://(?P<bucket>[^/]+)/(?P<key>.+[^/])")
+_PICKLES: Final = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
 _SNAPSHOT_FILES: Final = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
+_CLIENTS: Final = ("httpx", "httpx2")
+"""Loggers of the libraries that the hub's client asks through; which one depends on its version."""
 _NOT_FOUND: Final = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
 
 
@@ -79,10 +72,14 @@ def sha256_of(path: Path) -> str:
 
     Raises:
         FileNotFoundError: if nothing is there.
+        WeightsError: if there is a link to a folder in it.
     """
     if not path.is_dir():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+    linked = [member for member in sorted(path.rglob("*")) if member.is_symlink() and member.is_dir()]
+    if linked:
+        raise WeightsError(f"{linked[0]} is a link to a folder, whose files no hash would cover: copy them there")
     names = sorted(member.relative_to(path).as_posix() for member in path.rglob("*") if member.is_file())
     lines = "".join(f"{sha256_of(path / name)}  {name}\n" for name in names)
     return hashlib.sha256(lines.encode()).hexdigest()
@@ -108,7 +105,8 @@ def resolve(
     Args:
         config: names the weights and pins them.
         backend: begins the identity.
-        allow_unpinned: take a hub id's newest commit, or a file without hash; what was taken is in the identity.
+        allow_unpinned: take a hub id's newest commit, or a file without hash, though no pickle without one; what was
+            taken is in the identity.
         cache_dir: for files from S3; default, `cache_folder()`.
         timeout_s: for the first answer of hub or store, in seconds; a download under way may take longer.
 
@@ -147,7 +145,7 @@ def probe(
         pin = f"sha256:{config.sha256[:_DIGEST_SHOWN]}" if config.sha256 else "unpinned"
         return f"{backend}:{Path(key).name}@{pin}", "on S3"
     if _is_hub_id(config, weights):
-        _require_commit(config, weights, allow_unpinned)
+        _require_pins(config, weights, allow_unpinned)
         cached = _from_hub_cache(weights, config.revision)
         if cached is not None:
             return f"{backend}:{weights}@{_commit_of(cached)}", "in the hub's local cache"
@@ -183,6 +181,10 @@ def _is_hub_id(config: WeightsConfig, weights: str) -> bool:
     return not looks_like_path and _HUB_ID.fullmatch(weights) is not None
 
 
+def _is_pickle(weights: str) -> bool:
+    return weights.endswith(_PICKLES)
+
+
 # --- local path
 
 
@@ -190,7 +192,7 @@ def _from_path(config: WeightsConfig, weights: str, backend: str, allow_unpinned
     path = Path(weights).expanduser()
     if not path.exists():
         raise MissingWeightsError(f"no weights at {path.absolute()}")
-    if config.sha256 is None and not allow_unpinned:
+    if config.sha256 is None and (_is_pickle(weights) or not allow_unpinned):
         raise UnpinnedWeightsError(
             f"{path} needs `sha256`; if this is the file that is meant, write sha256: {sha256_of(path)}"
         )
@@ -201,11 +203,16 @@ def _from_path(config: WeightsConfig, weights: str, backend: str, allow_unpinned
 # --- hub
 
 
-def _require_commit(config: WeightsConfig, weights: str, allow_unpinned: bool) -> None:
+def _require_pins(config: WeightsConfig, weights: str, allow_unpinned: bool) -> None:
     if not allow_unpinned and not _COMMIT.fullmatch(config.revision or ""):
         raise UnpinnedWeightsError(
             f"hub weights {weights} need `revision`, the full commit of the repository (40 hexadecimal digits), "
             f"not {config.revision!r}; for a local file or folder give `sha256`"
+        )
+    if config.sha256 is None and _is_pickle(weights):
+        raise UnpinnedWeightsError(
+            f"hub weights {weights} need `sha256` beside `revision`: such a file is a pickle, which can run code when "
+            "it is read"
         )
 
 
@@ -219,7 +226,7 @@ def _split_hub_id(weights: str) -> tuple[str, str | None]:
 def _from_hub(
     config: WeightsConfig, weights: str, backend: str, allow_unpinned: bool, timeout_s: float
 ) -> ResolvedWeights:
-    _require_commit(config, weights, allow_unpinned)
+    _require_pins(config, weights, allow_unpinned)
     path = _from_hub_cache(weights, config.revision)
     if path is None:
         _ask_hub(weights, config.revision, timeout_s)
@@ -230,6 +237,8 @@ def _from_hub(
 
 
 def _from_hub_cache(weights: str, revision: str | None) -> Path | None:
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
     try:
         return _fetch(weights, revision, local_files_only=True)
     except LocalEntryNotFoundError:
@@ -237,6 +246,8 @@ def _from_hub_cache(weights: str, revision: str | None) -> Path | None:
 
 
 def _fetch(weights: str, revision: str | None, *, local_files_only: bool, timeout_s: float = TIMEOUT_S) -> Path:
+    from huggingface_hub import hf_hub_download, snapshot_download
+
     repo, file = _split_hub_id(weights)
     if file is not None:
         return Path(
@@ -255,28 +266,71 @@ def _fetch(weights: str, revision: str | None, *, local_files_only: bool, timeou
 
 def _ask_hub(weights: str, revision: str | None, timeout_s: float) -> str:
     """The commit that the hub has for a revision; one request, since the hub's client retries for 20 s and more."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HTTPError,  # pyright: ignore[reportPrivateImportUsage] - httpx's, of whichever httpx the hub's client uses
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
     repo, _ = _split_hub_id(weights)
     try:
         commit = HfApi().model_info(repo, revision=revision, timeout=timeout_s).sha
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise MissingWeightsError(f"the hub has no {weights} at revision {revision or 'main'}: {error}") from error
+        raise MissingWeightsError(
+            f"the hub has no {weights} at revision {revision or 'main'}, or not for this HF_TOKEN ({_reason(error)})"
+        ) from None
     except (HfHubHTTPError, HTTPError, OSError) as error:
         raise UnreachableWeightsError(
-            f"the hub does not answer for {weights} ({error}), and it is not in the local cache: "
+            f"the hub does not answer for {weights} ({_reason(error)}), and it is not in the local cache: "
             "fetch it on a machine with network, or name a local file with its sha256"
-        ) from error
+        ) from None
     if commit is None:
         raise MissingWeightsError(f"the hub names no commit for {weights} at revision {revision or 'main'}")
     return commit
 
 
 def _download(weights: str, revision: str | None, timeout_s: float) -> Path:
+    from huggingface_hub.errors import (
+        HTTPError,  # pyright: ignore[reportPrivateImportUsage] - as above
+        LocalEntryNotFoundError,
+        RemoteEntryNotFoundError,
+    )
+
     try:
-        return _fetch(weights, revision, local_files_only=False, timeout_s=timeout_s)
+        with _addresses_unlogged():
+            return _fetch(weights, revision, local_files_only=False, timeout_s=timeout_s)
     except RemoteEntryNotFoundError as error:
-        raise MissingWeightsError(f"{weights} is not in its repository at {revision or 'main'}: {error}") from error
+        raise MissingWeightsError(
+            f"{weights} is not in its repository at {revision or 'main'} ({_reason(error)})"
+        ) from None
     except (LocalEntryNotFoundError, HTTPError, ConnectionError) as error:
-        raise UnreachableWeightsError(f"the download of {weights} at {revision or 'main'} failed: {error}") from error
+        raise UnreachableWeightsError(
+            f"the download of {weights} at {revision or 'main'} failed ({_reason(error)}): try again, or fetch it on a "
+            "machine with network"
+        ) from None
+
+
+@contextmanager
+def _addresses_unlogged() -> Generator[None]:
+    """Keep the hub's client from logging the addresses that it is led to, which are signed."""
+    levels = {name: logging.getLogger(name).level for name in _CLIENTS}
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without the addresses that the hub's client quotes: those that it is led to are signed."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    first = next((cause for cause in (error, error.__cause__) if isinstance(cause, HfHubHTTPError)), None)
+    return type(error).__name__ if first is None else f"HTTP {first.response.status_code}"
 
 
 def _commit_of(path: Path) -> str:
@@ -296,7 +350,7 @@ def _check_hub_file(path: Path, sha256: str | None) -> None:
 
 
 def _require_sha256(config: WeightsConfig, weights: str, allow_unpinned: bool) -> None:
-    if config.sha256 is None and not allow_unpinned:
+    if config.sha256 is None and (_is_pickle(weights) or not allow_unpinned):
         raise UnpinnedWeightsError(f"{weights} needs `sha256`, the SHA-256 of the file")
 
 
@@ -308,19 +362,29 @@ def _bucket_and_key(weights: str) -> tuple[str, str]:
 
 
 def _s3_client(timeout_s: float) -> Any:  # noqa: ANN401 - boto3 makes its clients at run time
+    import boto3
+    from botocore.config import Config
+
     return boto3.client("s3", config=Config(connect_timeout=timeout_s, retries={"max_attempts": 2}))
 
 
 def _ask_s3(weights: str, request: Callable[[], object]) -> None:
+    """Ask, and say what went wrong without what boto3 quotes: the store's own words, and an address with a password."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
     try:
         request()
     except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", ""))
+        code = str(error.response.get("Error", {}).get("Code", "no reason"))
         if code in _NOT_FOUND:
-            raise MissingWeightsError(f"no weights at {weights}: {error}") from error
-        raise UnreachableWeightsError(f"the store refuses {weights}: {error}") from error
-    except BotoCoreError as error:
-        raise UnreachableWeightsError(f"the store does not answer for {weights}: {error}") from error
+            raise MissingWeightsError(f"no weights at {weights} ({code})") from None
+        raise UnreachableWeightsError(
+            f"the store refuses {weights} ({code}): check that the credentials may read it"
+        ) from None
+    except (BotoCoreError, ValueError) as error:
+        raise UnreachableWeightsError(
+            f"the store does not answer for {weights} ({type(error).__name__}): check its address and the network"
+        ) from None
 
 
 def _from_s3(sha256: str | None, weights: str, cache_dir: Path, timeout_s: float) -> tuple[Path, str]:

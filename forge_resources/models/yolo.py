@@ -15,12 +15,14 @@ from PIL import Image
 from forge_resources.models.batching import FittingBatches, prepared
 from forge_resources.models.boxes import FloatArray, coco_name
 from forge_resources.models.devices import UnsupportedSettingError, steady_torch, torch_device, torch_dtype
-from forge_resources.models.weights import MissingWeightsError, ResolvedWeights
+from forge_resources.models.weights import MissingWeightsError, ResolvedWeights, WeightsError
 
 STRIDE: Final = 32
 _GREY: Final = (114, 114, 114)
 _QUIET: Final = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "ULTRALYTICS_SAFE_LOAD": "true"}
 """Read by ultralytics when it is imported; the last has it unpickle known classes alone."""
+_RESTRICTED: Final = "_SafeLoad"
+"""What in ultralytics unpickles known classes alone; `SUPPORTED` says whether this PyTorch can."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,6 +94,7 @@ class YoloNetwork:
     Raises:
         MissingWeightsError: if `weights` is no .pt file and no exported folder.
         UnsupportedSettingError: for a precision that ultralytics or the device lacks.
+        WeightsError: if a .pt file is none of ultralytics', or holds anything but networks, tensors and plain values.
     """
 
     def __init__(
@@ -114,8 +117,9 @@ class YoloNetwork:
         self._quantize = 16 if precision == "fp16" else None
         self._size = image_size
         self._batches = FittingBatches(1 if self._is_export else batch_size)
-        self._model: Any = _quiet_yolo_class()(str(weights.path), task=task, verbose=False)
-        names = _export_names(weights.path) if self._is_export else self._model.names
+        names = _export_names(weights.path) if self._is_export else None
+        self._model: Any = _load(weights, task)
+        names = names or self._model.names
         self.categories = frozenset(coco_name(str(name)) for name in names.values())
         steady_torch()
 
@@ -149,7 +153,11 @@ def _as_taken(photo: tuple[NDArray[np.uint8], Letterbox]) -> NDArray[np.uint8]:
 
 
 def _export_names(folder: Path) -> dict[int, str]:
-    return yaml.safe_load((folder / "metadata.yaml").read_text())["names"]
+    metadata = folder / "metadata.yaml"
+    try:
+        return yaml.safe_load(metadata.read_text())["names"]
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise WeightsError(f"{metadata} does not name the network's classes, or is damaged ({error})") from error
 
 
 def _in_photo(result: Any, letterbox: Letterbox) -> YoloResult:  # noqa: ANN401 - ultralytics is untyped
@@ -166,12 +174,30 @@ def _in_photo(result: Any, letterbox: Letterbox) -> YoloResult:  # noqa: ANN401 
     )
 
 
+def _load(weights: ResolvedWeights, task: str) -> Any:  # noqa: ANN401 - ultralytics is untyped
+    try:
+        return _quiet_yolo_class()(str(weights.path), task=task, verbose=False)
+    except TypeError as error:
+        raise WeightsError(
+            f"{weights.path} is no checkpoint of ultralytics, or it holds more than networks and tensors, which could "
+            f"run as code and is not unpickled ({error})"
+        ) from error
+
+
 def _quiet_yolo_class() -> Any:  # noqa: ANN401 - ultralytics is untyped
-    """Import ultralytics; the assignments hold where somebody had imported it before, without `_QUIET`."""
+    """Import ultralytics; the assignments hold where somebody had imported it before, without `_QUIET`.
+
+    Raises:
+        WeightsError: if ultralytics or PyTorch is too old to unpickle known classes alone.
+    """
     os.environ.update(_QUIET)
     with _process_kept():
         import ultralytics
+        from ultralytics.nn import tasks
         from ultralytics.utils import checks, events
+    if not getattr(getattr(tasks, _RESTRICTED, None), "SUPPORTED", False):
+        raise WeightsError("this ultralytics or PyTorch unpickles whatever a .pt file holds: install newer ones")
+    setattr(tasks, "SAFE_LOAD", True)  # noqa: B010 - the type checker sees a constant
     events.events.enabled = False
     for switch in ("AUTOINSTALL", "ONLINE"):
         setattr(checks, switch, False)

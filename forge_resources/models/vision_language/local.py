@@ -13,6 +13,7 @@ from forge_resources.models.devices import (
     torch_dtype,
     with_precision,
 )
+from forge_resources.models.pretrained import read_network, read_processor
 from forge_resources.models.vision_language.base import Request
 from forge_resources.models.weights import ResolvedWeights
 
@@ -37,16 +38,12 @@ class TransformersVisionLanguage:
         self._max_new_tokens = config.max_new_tokens
         self._device = torch_device(config.device)
         self._dtype = torch_dtype(config.precision, self._device)
-        self._processor: Any = AutoProcessor.from_pretrained(
-            weights.path, local_files_only=True, trust_remote_code=False
-        )
+        self._processor: Any = read_processor(AutoProcessor, weights.path)
         if not getattr(self._processor, "chat_template", None):
             raise UnsupportedSettingError(
                 f"{weights.path.name} has no chat template: take the instruction-tuned weights, with all their files"
             )
-        self._model: Any = AutoModelForImageTextToText.from_pretrained(
-            weights.path, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=self._dtype
-        )
+        self._model: Any = read_network(AutoModelForImageTextToText, weights.path, self._dtype)
         self._model.to(self._device).eval()
         steady_torch()
 

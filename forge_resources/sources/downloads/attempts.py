@@ -1,5 +1,6 @@
 """One try to fetch a photo: the request, its redirects, and what the answer means."""
 
+import re
 import ssl
 import zlib
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAY_PASS: Final = frozenset({202, 206, 408, 421, 425, 429})
 _FIRST_SERVER_ERROR: Final = 500
 _HIGHEST_PORT: Final = 65_535
+_LOCATION_SHOWN: Final = 200
 _CONNECTIONS_PER_HOST: Final = 8
 _IDLE_SECONDS: Final = 5.0
 _LONGEST_TRY: Final = 20
@@ -172,7 +174,13 @@ def _redirected(url: httpx.URL, location: str) -> httpx.URL:
         return checked_url(urljoin(str(url), location))
     except ValueError as error:
         reason = error.detail if isinstance(error, UnusablePhoto) else str(error)
-        raise UnusablePhoto("url_refused", f"redirected to {location[:200]!r}: {reason}") from error
+        raise UnusablePhoto("url_refused", f"redirected to {_without_secrets(location)!r}: {reason}") from None
+
+
+def _without_secrets(location: str) -> str:
+    """The beginning of an address, without the user, password and query that may stand in it."""
+    address = re.split(r"[?#]", location, maxsplit=1)[0]
+    return re.sub(r"//[^/]*@", "//", address)[:_LOCATION_SHOWN]
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float:
