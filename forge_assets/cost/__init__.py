@@ -1,0 +1,1 @@
+"""What a dataset costs: amounts of work by measured rates, money by prices that are given."""
