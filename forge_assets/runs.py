@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
-from dagster import DagsterEventType
 
 from forge_assets.audits.asset import task_balance
 from forge_assets.automation import not_made_as_planned, photos_to_pairs
 from forge_assets.definitions import build_definitions
+from forge_assets.partitions import PARTITION_NAME_TAG
+from forge_assets.problems import problems_of
 from forge_resources.dagster_resources import ForgeResource
 from forge_resources.lake import Lake
 from forge_resources.shards import ShardKey
@@ -18,9 +19,6 @@ STAGES = ("raw_images", "detections", "depth_maps", "scenes", "candidate_qa", "v
 """The partitioned assets, in the order in which data walks."""
 
 _TOGETHER = {"verified_qa": {"verified_qa", "rejected_qa"}, "rejected_qa": {"verified_qa", "rejected_qa"}}
-PARTITION_NAME_TAG = "dagster/partition"
-"""How Dagster marks the partition of a run; a job of checks alone takes its partition by this tag only."""
-
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -81,7 +79,7 @@ def make_partitions(
             run_config=_QUIET,
             asset_selection=[dg.AssetKey(name) for name in selected],
         )
-        yield RunOutcome(key, result.run_id, result.success, tuple(_problems(result)))
+        yield RunOutcome(key, result.run_id, result.success, tuple(problems_of(result.all_events)))
 
 
 def judge_partitions(
@@ -94,21 +92,9 @@ def judge_partitions(
         result = job.execute_in_process(
             instance=instance, raise_on_error=False, run_config=_QUIET, tags={PARTITION_NAME_TAG: str(key)}
         )
-        yield RunOutcome(key, result.run_id, result.success, tuple(_problems(result)))
+        yield RunOutcome(key, result.run_id, result.success, tuple(problems_of(result.all_events)))
 
 
 def make_balance(forge: ForgeResource, instance: dg.DagsterInstance) -> None:
     """Materialise `task_balance` over all partitions there are."""
     dg.materialize([task_balance], instance=instance, resources={"forge": forge}, run_config=_QUIET)
-
-
-def _problems(result: dg.ExecuteInProcessResult) -> Iterator[str]:
-    for evaluation in result.get_asset_check_evaluations():
-        if not evaluation.passed:
-            yield f"{evaluation.check_name}: {evaluation.description}"
-    for event in result.all_events:
-        if event.event_type == DagsterEventType.STEP_FAILURE:
-            error = event.step_failure_data.error
-            cause = error.cause if error is not None and error.cause is not None else error
-            if cause is not None and "DagsterAssetCheckFailedError" not in cause.message:
-                yield f"{event.step_key}: {cause.message.strip()}"

@@ -1,16 +1,13 @@
-"""What all stage assets share: their attributes in the graph, their progress lines and their metadata."""
+"""What all stage assets share: their attributes in the graph and their progress lines."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import dagster as dg
-import polars as pl
 
 from forge_assets.partitions import SHARDS
 from forge_assets.progress import announce
-from forge_assets.tables import SCHEMAS
-from forge_resources.lake import Lake, Manifest
 from forge_resources.shards import ShardKey
 
 OWNERS = ["team:spatialforge"]
@@ -21,13 +18,6 @@ WHEN_INPUTS_PASS = (
     dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
 ).with_label("inputs_new_and_gates_passed")
 """Automation makes a partition when an input of it is new and all gates of its inputs have passed for it."""
-
-
-COLUMN_SCHEMAS = {
-    table: dg.TableSchema([dg.TableColumn(name, str(dtype)) for name, dtype in schema.items()])
-    for table, schema in SCHEMAS.items()
-}
-"""The columns of every table, as Dagster shows them."""
 
 
 def stage_asset(
@@ -72,40 +62,3 @@ def progress_of(context: dg.AssetExecutionContext, stage: str, total: int) -> Ca
 
     report(0)
     return report
-
-
-def materialized(
-    lake: Lake,
-    manifest: Manifest,
-    started: float,
-    metadata: Mapping[str, Any] | None = None,
-    picture: str | None = None,
-) -> dg.MaterializeResult[Any]:
-    """What the Dagster UI shows of a partition: its content hash as data version, and figures that can be plotted.
-
-    Args:
-        lake: that it was written to.
-        manifest: of the partition just written.
-        started: `time.monotonic()` when its work began.
-        metadata: figures and texts of this stage.
-        picture: Markdown that shows a picture.
-    """
-    shown: dict[str, Any] = {
-        "dagster/row_count": manifest.rows,
-        **({"picture": dg.MetadataValue.md(picture)} if picture else {}),
-        **dict(manifest.counts),
-        **(metadata or {}),
-        "seconds": round(time.monotonic() - started, 3),
-        **{f"version/{name}": version for name, version in manifest.versions.items()},
-        "path": dg.MetadataValue.path(str(lake.data_path(manifest.table, ShardKey(manifest.source, manifest.shard)))),
-        "dagster/column_schema": COLUMN_SCHEMAS[manifest.table],
-    }
-    return dg.MaterializeResult(
-        asset_key=manifest.table, metadata=shown, data_version=dg.DataVersion(manifest.content_hash)
-    )
-
-
-def counts_of(rows: pl.DataFrame, column: str, prefix: str = "") -> dict[str, int]:
-    """How many rows there are of each value of a column, by `prefix` and value."""
-    counted = rows.group_by(pl.col(column).cast(pl.String)).len().sort(column)
-    return {f"{prefix}{value}": count for value, count in counted.iter_rows()}

@@ -22,12 +22,15 @@ from forge_resources.errors import ForgeError
 from forge_resources.s3 import Location, S3Config
 
 _Network = TypeVar("_Network", bound="WeightsConfig")
+_Channel = TypeVar("_Channel", bound="_ChannelConfig")
 Share = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["fp32", "fp16", "bf16"]
+Address = Annotated[str, Field(pattern=r"^[^@\s<>,]+@[^@\s<>,]+$")]
 
 GEOMETRY_READINGS = ("ground_contact", "class_height")
 ENVIRONMENT_VARIABLE = "FORGE_CONFIG"
 DEFAULT_FILE = Path("forge.yaml")
+_VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 _HEADING = """\
 # All settings and their defaults: docs/configuration.md. What they would use here: forge doctor.
@@ -248,7 +251,7 @@ class VisionLanguageConfig(WeightsConfig):
     model: str | None = Field(default=None, description="openai: name of the model, as the server lists it.")
     api_key_env: str | None = Field(
         default=None,
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        pattern=_VARIABLE,
         description="openai: environment variable that holds the key; none: no key is sent.",
     )
     max_new_tokens: int = Field(default=256, ge=1, description="Longest reply.")
@@ -400,6 +403,85 @@ class BalanceConfig(_Section):
     )
 
 
+class FreshnessConfig(_Section):
+    """How old the newest partition of an asset may be."""
+
+    fail_after_h: float = Field(ge=0.1, description="Hours after which the asset counts as not fresh.")
+    warn_after_h: float | None = Field(
+        default=None, ge=0.1, description="Hours after which Dagster warns; fewer than `fail_after_h`."
+    )
+
+    @model_validator(mode="after")
+    def _warns_before_it_fails(self) -> Self:
+        if self.warn_after_h is not None and self.warn_after_h >= self.fail_after_h:
+            raise ValueError("warn_after_h must be less than fail_after_h")
+        return self
+
+
+class _ChannelConfig(_Section):
+    timeout_s: float = Field(
+        default=5, gt=0, le=10, description="Seconds without an answer until a try is given up: a tick has 60."
+    )
+    max_attempts: int = Field(default=3, ge=1, le=5, description="Tries at each tick, with growing waits between.")
+
+
+class EmailConfig(_ChannelConfig):
+    """A mail server that takes word of failed runs.
+
+    A password never stands here: `password_env` or `password_file` says where it is.
+    """
+
+    host: str = Field(min_length=1, description="Name or address of the SMTP server.")
+    port: int = Field(default=587, ge=1, le=65535, description="Its port; 465 is usual for `security: tls`.")
+    security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="`none` only for a relay on this machine or in a network of your own."
+    )
+    sender: Address = Field(description="Address that the mail is from.")
+    recipients: tuple[Address, ...] = Field(min_length=1, description="Addresses that it goes to.")
+    user: str | None = Field(default=None, description="Who logs in; none: nobody does.")
+    password_env: str | None = Field(
+        default=None, pattern=_VARIABLE, description="Environment variable that holds the password of `user`."
+    )
+    password_file: Path | None = Field(default=None, description="File that holds it; give one of the two.")
+
+    @model_validator(mode="after")
+    def _has_a_password_for_its_user(self) -> Self:
+        given = [place for place in (self.password_env, self.password_file) if place is not None]
+        if len(given) != (0 if self.user is None else 1):
+            raise ValueError("a user needs one of password_env and password_file; without a user give neither")
+        if self.user is not None and self.security == "none":
+            raise ValueError("security none sends no password: take starttls or tls, or leave user out")
+        return self
+
+
+class WebhookConfig(_ChannelConfig):
+    """An address that takes word of failed runs as JSON.
+
+    Addresses of webhooks are secrets: `url_env` or `url_file` says where it is.
+    """
+
+    url_env: str | None = Field(
+        default=None, pattern=_VARIABLE, description="Environment variable that holds the address."
+    )
+    url_file: Path | None = Field(default=None, description="File that holds it; give one of the two.")
+
+    @model_validator(mode="after")
+    def _has_one_address(self) -> Self:
+        if (self.url_env is None) == (self.url_file is None):
+            raise ValueError("a webhook needs one of url_env and url_file")
+        return self
+
+
+class AlertsConfig(_Section):
+    """Who is told when a run fails: docs/observability.md."""
+
+    ui_url: str = Field(
+        default="http://127.0.0.1:3000", pattern=r"^https?://\S+$", description="Where links to runs begin."
+    )
+    email: EmailConfig | None = Field(default=None, description="Tell by e-mail; null: do not.")
+    webhook: WebhookConfig | None = Field(default=None, description="Tell by webhook; null: do not.")
+
+
 class ForgeConfig(_Section):
     """The whole configuration."""
 
@@ -432,6 +514,10 @@ class ForgeConfig(_Section):
             "perspective": 0.001,
         },
         description="Wanted share of each task; the default has the proportions of SpatialForge-10M.",
+    )
+    alerts: AlertsConfig = Field(default=AlertsConfig(), description="Who is told when a run fails.")
+    freshness: Mapping[str, FreshnessConfig] = Field(
+        default_factory=dict, description="By asset, such as `verified_qa`: how old its newest partition may be."
     )
 
     @model_validator(mode="after")
@@ -521,7 +607,12 @@ def write_config(path: Path, sources: Mapping[str, AnySourceConfig]) -> Path:
 def _anchored(config: ForgeConfig, folder: Path) -> ForgeConfig:
     sources = {name: _anchored_source(source, folder) for name, source in config.sources.items()}
     places = {name: _anchored_place(getattr(config, name), folder) for name in ("lake", "cache", "vocabulary")}
-    return config.model_copy(update={**places, "sources": sources, "models": _anchored_models(config.models, folder)})
+    sections = {
+        "sources": sources,
+        "models": _anchored_models(config.models, folder),
+        "alerts": _anchored_alerts(config.alerts, folder),
+    }
+    return config.model_copy(update={**places, **sections})
 
 
 def _anchored_source(source: AnySourceConfig, folder: Path) -> AnySourceConfig:
@@ -549,4 +640,17 @@ def _anchored_models(models: ModelsConfig, folder: Path) -> ModelsConfig:
         depth=tuple(anchor(depth) for depth in models.depth),
         describer=anchor(models.describer),
         judge=anchor(models.judge),
+    )
+
+
+def _anchored_alerts(alerts: AlertsConfig, folder: Path) -> AlertsConfig:
+    def anchor(channel: _Channel) -> _Channel:
+        places = {name: _anchored_place(value, folder) for name, value in channel if isinstance(value, Path)}
+        return channel.model_copy(update=places)
+
+    return alerts.model_copy(
+        update={
+            "email": anchor(alerts.email) if alerts.email else None,
+            "webhook": anchor(alerts.webhook) if alerts.webhook else None,
+        }
     )

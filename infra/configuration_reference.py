@@ -15,11 +15,14 @@ from pydantic.fields import FieldInfo
 from forge_resources.config import (
     DEFAULT_FILE,
     ENVIRONMENT_VARIABLE,
+    AlertsConfig,
     BalanceConfig,
     DepthConfig,
     DetectorConfig,
     DownloadConfig,
+    EmailConfig,
     ForgeConfig,
+    FreshnessConfig,
     GatesConfig,
     ImageFolderConfig,
     JudgeConfig,
@@ -31,6 +34,7 @@ from forge_resources.config import (
     TasksConfig,
     VerificationConfig,
     VisionLanguageConfig,
+    WebhookConfig,
 )
 from forge_resources.s3 import S3Config, S3Uri
 
@@ -52,6 +56,10 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "verification": VerificationConfig,
     "gates": GatesConfig,
     "balance": BalanceConfig,
+    "alerts": AlertsConfig,
+    "alerts.email": EmailConfig,
+    "alerts.webhook": WebhookConfig,
+    "freshness.ASSET": FreshnessConfig,
 }
 
 OPENING = f"""# Configuration

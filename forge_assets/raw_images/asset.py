@@ -1,16 +1,16 @@
 """The asset `raw_images`: the photos of one shard, checked, their bytes as they came."""
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from forge_assets.observed import Stopwatch, materialized
 from forge_assets.raw_images.naming import LabelNaming
 from forge_assets.raw_images.photos import RejectedPhotos
 from forge_assets.raw_images.photos import raw_images as read_photos
-from forge_assets.stage import materialized, progress_of, shard_of, stage_asset
+from forge_assets.stage import progress_of, shard_of, stage_asset
 from forge_assets.stage_pictures import picture_of_photos
 from forge_assets.tables import RAW_IMAGES, REJECTED_IMAGES
 from forge_resources.dagster_resources import ForgeResource
@@ -34,12 +34,13 @@ VOCABULARY_OF = {"image_folder": "coco", "objects365": "objects365", "openimages
 )
 def raw_images(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.MaterializeResult[Any]:
     """One row a photo: decoded once to be checked, hashed, with its human labels; the unusable become reject rows."""
-    started, lake, key = time.monotonic(), forge.lake, shard_of(context)
+    watch, lake, key = Stopwatch(), forge.lake, shard_of(context)
     config = forge.config
     settings = config.source(key.source)
-    plan = ShardPlan(config.lake, config.s3)
-    members = plan.members(key)
-    source = open_source(key.source, settings, config.s3, config.cache)
+    with watch.phase("plan"):
+        plan = ShardPlan(config.lake, config.s3)
+        members = plan.members(key)
+        source = open_source(key.source, settings, config.s3, config.cache)
     vocabulary = Vocabulary.load(config.vocabulary) if config.vocabulary else Vocabulary.packaged()
     naming = LabelNaming(vocabulary, VOCABULARY_OF[settings.kind])
     report = progress_of(context, "raw_images", len(members))
@@ -64,23 +65,25 @@ def raw_images(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.Ma
 
     def rows() -> Iterator[pl.DataFrame]:
         """The photos; their rejects are in the lake before they are, so that a run killed in between is due again."""
-        yield from batches
+        yield from watch.each("read", batches)
         counts["rejected"] = rejects.photos
         counts["labels_of_unknown_classes"] = sum(naming.unknown.values())
         lake.write("rejected_images", key, rejects.frame(), REJECTED_IMAGES, versions=versions)
 
-    manifest = lake.write("raw_images", key, rows(), RAW_IMAGES, versions=versions, counts=counts)
-    source.written(members)
+    with watch.phase("write"):
+        manifest = lake.write("raw_images", key, rows(), RAW_IMAGES, versions=versions, counts=counts)
+        source.written(members)
     return materialized(
         lake,
         manifest,
-        started,
+        watch,
         {
+            "photos": manifest.rows,
             **{f"rejected/{rule}": count for rule, count in rejects.counts().items()},
             **{f"source/{name}": count for name, count in source.counts().items()},
             "unknown_classes": _unknown_classes(naming),
         },
-        picture_of_photos(lake, key),
+        picture_of_photos,
     )
 
 

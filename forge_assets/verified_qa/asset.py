@@ -1,14 +1,15 @@
 """The assets `verified_qa` and `rejected_qa`: candidates parted by the rules."""
 
-import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
 from forge_assets.candidate_qa.asset import candidate_qa
+from forge_assets.observed import Stopwatch, counts_of, materialized, models_behind
 from forge_assets.partitions import SHARDS
-from forge_assets.stage import OWNERS, WHEN_INPUTS_PASS, counts_of, materialized, shard_of
+from forge_assets.stage import OWNERS, WHEN_INPUTS_PASS, shard_of
 from forge_assets.stage_pictures import picture_of_pairs
 from forge_assets.tables import REJECTED_QA, VERIFIED_QA
 from forge_assets.verified_qa.verify import VERSION, verify
@@ -37,30 +38,42 @@ def _spec(name: str, description: str) -> dg.AssetSpec:
 )
 def verification(context: dg.AssetExecutionContext, forge: ForgeResource) -> Iterator[dg.MaterializeResult[Any]]:
     """Part one shard's candidates into verified and rejected pairs."""
-    started, lake, key = time.monotonic(), forge.lake, shard_of(context)
+    watch, lake, key = Stopwatch(), forge.lake, shard_of(context)
     config = forge.config
     inputs = {"candidate_qa": lake.require_passed("candidate_qa", key).content_hash}
-    candidates = lake.scan("candidate_qa", key).collect()
-    verified, rejected = verify(candidates, config.verification)
+    with watch.phase("read"):
+        candidates = lake.scan("candidate_qa", key).collect()
+    with watch.phase("judge"):
+        verified, rejected = verify(candidates, config.verification)
     versions = {"code": VERSION, "verification": config.verification.digest}
-    dropped = lake.write("rejected_qa", key, rejected, REJECTED_QA, inputs=inputs, versions=versions)
-    kept = lake.write("verified_qa", key, verified, VERIFIED_QA, inputs=inputs, versions=versions)
+    with watch.phase("write"):
+        dropped = lake.write("rejected_qa", key, rejected, REJECTED_QA, inputs=inputs, versions=versions)
+        kept = lake.write("verified_qa", key, verified, VERIFIED_QA, inputs=inputs, versions=versions)
+    models = models_behind(lake, key)
     passed, asked = (counts_of(pairs, "task") for pairs in (verified, candidates))
     yield materialized(
         lake,
         kept,
-        started,
+        watch,
         {
+            "photos": verified["image_id"].n_unique(),
+            "pairs": verified.height,
             "yield": round(verified.height / max(candidates.height, 1), 4),
             **{f"yield/{task}": round(passed.get(task, 0) / number, 4) for task, number in asked.items()},
             **counts_of(verified, "task", "pairs/"),
+            **models,
         },
-        picture_of_pairs(lake, key, "verified_qa"),
+        partial(picture_of_pairs, table="verified_qa"),
     )
     yield materialized(
         lake,
         dropped,
-        started,
-        counts_of(rejected, "rule", "dropped/"),
-        picture_of_pairs(lake, key, "rejected_qa"),
+        watch,
+        {
+            "photos": rejected["image_id"].n_unique(),
+            "dropped": rejected.height,
+            **counts_of(rejected, "rule", "dropped/"),
+            **models,
+        },
+        partial(picture_of_pairs, table="rejected_qa"),
     )

@@ -151,3 +151,38 @@ def test_a_section_digest_changes_with_its_settings():
     digests = {VerificationConfig(min_score=score).digest for score in (0.5, 0.6)}
     assert len(digests) == 2
     assert VerificationConfig(min_score=0.5).digest == VerificationConfig().digest
+
+
+MAIL = "host: mail.example.org, sender: forge@example.org, recipients: [ops@example.org]"
+
+
+@pytest.mark.parametrize(
+    ("alerts", "said"),
+    [
+        ("webhook: {}", "a webhook needs one of url_env and url_file"),
+        ("webhook: {url_env: HOOK, url_file: hook}", "a webhook needs one of url_env and url_file"),
+        (f"email: {{{MAIL}, user: forge}}", "a user needs one of password_env and password_file"),
+        (f"email: {{{MAIL}, password_env: PASSWORD}}", "without a user give neither"),
+        (f"email: {{{MAIL}, user: a, password_env: B, security: none}}", "security none sends no password"),
+        (f"email: {{{MAIL}, recipients: [ops]}}".replace("recipients: [ops@example.org], ", ""), "alerts.email.recip"),
+        ("ui_url: forge.example.org", "alerts.ui_url"),
+    ],
+)
+def test_alerts_that_could_not_be_sent_are_refused(forge_yaml, alerts, said):
+    with pytest.raises(ConfigError, match=said):
+        load_config(forge_yaml(f"alerts: {{{alerts}}}"))
+
+
+def test_a_secret_that_is_written_into_the_file_is_refused_and_not_quoted(forge_yaml):
+    path = forge_yaml("alerts: {webhook: {url: 'https://hooks.example.org/the-secret'}}")
+    with pytest.raises(ConfigError, match=r"alerts\.webhook\.url") as refusal:
+        load_config(path)
+    assert "the-secret" not in str(refusal.value)
+
+
+def test_files_with_secrets_start_at_the_folder_of_the_file(forge_yaml):
+    mail = f"{MAIL}, user: forge, password_file: secrets/mail"
+    path = forge_yaml(f"alerts: {{webhook: {{url_file: secrets/hook}}, email: {{{mail}}}}}")
+    alerts = load_config(path).alerts
+    assert alerts.webhook.url_file == path.parent / "secrets/hook"
+    assert alerts.email.password_file == path.parent / "secrets/mail"

@@ -82,7 +82,7 @@ def test_a_partition_of_no_rows_keeps_its_columns(lake, table):
     assert (back.height, manifest.rows) == (0, 0)
     assert manifest.content_hash == content_hash(back)
     assert list(lake.batches(table, KEY, 10)) == []
-    assert lake.write(table, KEY, back, SCHEMAS[table]) == manifest
+    assert lake.write(table, KEY, back, SCHEMAS[table]).content_hash == manifest.content_hash
 
 
 def test_batches_give_the_columns_asked_for_in_order(lake):
@@ -91,8 +91,9 @@ def test_batches_give_the_columns_asked_for_in_order(lake):
 
 
 def test_batch_sizes_do_not_change_the_content_hash(lake):
-    whole = lake.write("table", KEY, NEW, SCHEMA)
-    assert lake.write("table", KEY, [NEW[:1], NEW[:0], NEW[1:]], SCHEMA) == whole
+    whole, batches = (lake.write("table", KEY, rows, SCHEMA) for rows in (NEW, [NEW[:1], NEW[:0], NEW[1:]]))
+    assert batches.content_hash == whole.content_hash
+    assert batches.rows == whole.rows
 
 
 def test_rows_are_cast_to_the_schema_and_other_columns_left_out(lake):
