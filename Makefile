@@ -1,9 +1,9 @@
 # Short names for what infra/bootstrap.py does; every target sets up .venv first.
 PYTHON ?= python3
 
-.PHONY: setup demo test test-fast lint format lock ui up down bench
+.PHONY: setup demo test test-fast test-long lint audit format lock ui up compose-up compose-down bench
 
-setup demo test test-fast lint:
+setup demo test test-fast test-long lint audit:
 	$(PYTHON) infra/bootstrap.py $@
 
 format: setup
@@ -21,11 +21,15 @@ lock:
 ui: setup
 	.venv/bin/forge ui
 
+# All that one machine needs, of forge.yaml in this folder: web server, daemon, automation on. Ctrl-C stops it.
+up: setup
+	.venv/bin/forge ui --automation
+
 # In containers: see docs/deployment.md.
-up:
+compose-up:
 	docker compose --file infra/compose/compose.yaml up --build --detach
 
-down:
+compose-down:
 	docker compose --file infra/compose/compose.yaml down
 
 # Minutes each, one after another: they measure this machine, so let nothing else run meanwhile.

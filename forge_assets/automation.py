@@ -5,6 +5,7 @@ up with a source is to plan its photos, add the keys of the new shards, and star
 what is planned.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -15,6 +16,7 @@ from forge_assets.partitions import MAX_KEYS_PER_REQUEST, SHARDS
 from forge_assets.raw_images.asset import MEMBERS_VERSION
 from forge_resources.config import ForgeConfig
 from forge_resources.dagster_resources import ForgeResource
+from forge_resources.instance import AUTOMATION_VARIABLE
 from forge_resources.lake import Lake, PartitionMissing
 from forge_resources.s3 import REQUESTS_AT_ONCE
 from forge_resources.shards import ShardKey
@@ -24,6 +26,10 @@ from forge_resources.sources.shard_plan import ShardPlan
 RUNS_PER_TICK = 50
 NIGHTLY = "0 2 * * *"
 
+_ON = os.environ.get(AUTOMATION_VARIABLE) == "on"
+_SENSORS = dg.DefaultSensorStatus.RUNNING if _ON else dg.DefaultSensorStatus.STOPPED
+_SCHEDULES = dg.DefaultScheduleStatus.RUNNING if _ON else dg.DefaultScheduleStatus.STOPPED
+
 photos_to_pairs = dg.define_asset_job(
     "photos_to_pairs",
     selection=dg.AssetSelection.assets(
@@ -31,6 +37,15 @@ photos_to_pairs = dg.define_asset_job(
     ),
     description="All stages and gates of one shard: photos in, verified pairs out.",
 )
+
+
+when_inputs_pass = dg.AutomationConditionSensorDefinition(
+    "default_automation_condition_sensor",
+    target=dg.AssetSelection.all(),
+    default_status=_SENSORS,
+    description="Makes a stage when an input is new and the gates of all its inputs have passed for it.",
+)
+"""Under the name that Dagster gives the sensor that it makes where there is none."""
 
 
 def plan_shards(config: ForgeConfig, sources: Sequence[str] | None = None) -> list[ShardKey]:
@@ -134,6 +149,7 @@ NOTHING_DUE = "every photo of every source is in a shard that is made as planned
 @dg.sensor(
     job=photos_to_pairs,
     minimum_interval_seconds=60,
+    default_status=_SENSORS,
     description="Finds new and changed photos and labels of every source and starts just their shards.",
 )
 def new_photos(context: dg.SensorEvaluationContext, forge: ForgeResource) -> list[dg.RunRequest] | dg.SkipReason:
@@ -149,6 +165,7 @@ def new_photos(context: dg.SensorEvaluationContext, forge: ForgeResource) -> lis
 @dg.schedule(
     job=photos_to_pairs,
     cron_schedule=NIGHTLY,
+    default_status=_SCHEDULES,
     description="Once a night, what the sensor new_photos does; shards whose last run failed are tried again.",
 )
 def nightly(context: dg.ScheduleEvaluationContext, forge: ForgeResource) -> list[dg.RunRequest] | dg.SkipReason:

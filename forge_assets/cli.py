@@ -11,9 +11,11 @@ from typing import Annotated
 
 import typer
 
+from forge_assets import fsck_command
 from forge_assets.audits import commands as audits
 from forge_assets.calibration import command as calibration
 from forge_assets.command_line import ConfigFile, clear_errors, config_file
+from forge_assets.cost import command as cost
 from forge_assets.release import export_commands, gallery_command, release_commands
 
 app = typer.Typer(
@@ -150,24 +152,30 @@ def gate(
             raise typer.Exit(1)
 
 
-for group in (audits, export_commands, release_commands, gallery_command, calibration):
+for group in (audits, export_commands, release_commands, gallery_command, calibration, cost, fsck_command):
     app.add_typer(group.app)
 
 
-@app.command(epilog="Example: `forge ui --port 3001`")
+@app.command(epilog="Examples: `forge ui --port 3001`; `forge ui --automation`")
 def ui(
     config: ConfigFile = None,
     port: Annotated[int, typer.Option(help="Of the web server, on this machine alone.")] = 3000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    automation: Annotated[
+        bool,
+        typer.Option("--automation", help="With sensor, schedule and automation on, except those you switched off."),
+    ] = False,
 ) -> None:
-    """Open the Dagster UI with its daemon: materialise, backfill, sensors and schedules."""
+    """Open the Dagster UI with its daemon: materialise, backfill, sensors and schedules; Ctrl-C stops all of it."""
     with clear_errors():
         from forge_resources.config import ENVIRONMENT_VARIABLE, load_config
-        from forge_resources.instance import HOME_VARIABLE, dagster_home
+        from forge_resources.instance import AUTOMATION_VARIABLE, HOME_VARIABLE, dagster_home
 
         path = config_file(config)
         load_config(path)
         environment = os.environ | {ENVIRONMENT_VARIABLE: str(path), HOME_VARIABLE: str(dagster_home(path))}
+        if automation:
+            environment[AUTOMATION_VARIABLE] = "on"
         arguments = ["-m", "dagster", "dev", "-m", "forge_assets.definitions", "--host", host, "--port", str(port)]
         os.execve(sys.executable, [sys.executable, *arguments], environment)  # noqa: S606
 

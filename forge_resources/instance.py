@@ -7,6 +7,8 @@ from pathlib import Path
 import dagster as dg
 
 HOME_VARIABLE = "DAGSTER_HOME"
+AUTOMATION_VARIABLE = "FORGE_AUTOMATION"
+"""`on`: sensors, schedule and automation are on in an instance where nobody has switched them."""
 INSTANCE_FILE = "dagster.yaml"
 
 

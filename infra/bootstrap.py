@@ -23,9 +23,13 @@ TASKS = {
     "setup": "make the environment and stop there",
     "demo": "set up, then run the pipeline on photos that installed packages carry",
     "lint": "set up, then ruff and basedpyright",
-    "test": "set up, then ruff, basedpyright and all tests",
+    "audit": "set up, then look up the locked packages in published advisories",
+    "test": "set up, then ruff, basedpyright and all tests but the long ones",
+    "test-long": "set up, then the tests that take minutes each: what breaks in the middle of whole backfills",
     "test-fast": "set up, then the unit tests",
 }
+
+CHOSEN_TESTS = {"test": "not long", "test-fast": "not slow and not long", "test-long": "long"}
 
 
 def python_for_venv() -> str:
@@ -78,9 +82,10 @@ def main() -> None:
         run(BIN / "ruff", "check", ".")
         run(BIN / "ruff", "format", "--check", ".")
         run(BIN / "basedpyright", "--pythonpath", BIN / "python")
-    if task.task in ("test", "test-fast"):
-        chosen = ["-m", "not slow"] if task.task == "test-fast" else []
-        run(BIN / "pytest", "--numprocesses", "2", "--dist", "loadfile", *chosen, *rest)
+    if task.task == "audit":
+        run(BIN / "python", "infra/audit_dependencies.py", *rest)
+    if task.task in CHOSEN_TESTS:
+        run(BIN / "pytest", "--numprocesses", "2", "--dist", "loadfile", "-m", CHOSEN_TESTS[task.task], *rest)
 
 
 if __name__ == "__main__":

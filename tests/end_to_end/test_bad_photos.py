@@ -230,7 +230,7 @@ def test_the_gate_of_a_shard_with_many_bad_photos_says_which_rules_and_photos(ju
 
 def test_dagster_shows_the_counts_of_each_rule(judged: Judged) -> None:
     shown = judged.project.metadata(FIRST)
-    assert (shown["photos_in"], shown["rejected"], shown["dagster/row_count"]) == (26, 7, 19)
+    assert (shown["photos_in"], shown["rejected"], shown["dagster/partition_row_count"]) == (26, 7, 19)
     rejected = {name: count for name, count in shown.items() if name.startswith("rejected/")}
     assert rejected == {
         "rejected/empty_file": 1,

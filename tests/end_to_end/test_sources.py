@@ -317,7 +317,7 @@ def test_dagster_shows_rejections_by_rule_and_downloads_by_outcome(made: Made) -
     def total(name: str) -> int:
         return sum(metadata.get(name, 0) for metadata in shown)
 
-    assert (total("photos_in"), total("dagster/row_count"), total("rejected")) == (7, 5, 2)
+    assert (total("photos_in"), total("dagster/partition_row_count"), total("rejected")) == (7, 5, 2)
     assert (total("rejected/dead_link"), total("rejected/wrong_sha256")) == (1, 1)
     assert total("source/downloads_asked") == 7
     assert total("source/download_refused_dead_link") == total("source/download_refused_wrong_sha256") == 1

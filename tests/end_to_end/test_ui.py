@@ -356,7 +356,13 @@ def test_the_graph_shows_every_asset_in_its_group(browser, server):
 def test_a_partition_made_by_clicking_shows_its_figures_and_a_picture_of_its_pairs(browser, server):
     browser.open(f"/assets/verified_qa?view=partitions&partition={GOOD.replace('/', '%2F')}")
     browser.sees(
-        GOOD, "Materialized", "dagster/row_count", "pairs/counting", "yield/counting", "picture", "[Show Markdown]"
+        GOOD,
+        "Materialized",
+        "dagster/partition_row_count",
+        "pairs/counting",
+        "yield/counting",
+        "picture",
+        "[Show Markdown]",
     )
     browser.screenshot("verified-qa-partition")
 

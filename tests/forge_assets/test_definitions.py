@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from forge_assets.definitions import definitions
+from forge_assets.definitions import build_definitions
 from forge_assets.partitions import SHARDS
 
 HEAVY = ("torch", "torchvision", "ultralytics", "transformers", "great_expectations", "pandas", "cv2", "duckdb")
@@ -37,7 +37,7 @@ OPTIONAL = ("descriptions", "judgements")
 
 
 def test_the_graph_is_the_one_that_the_design_draws() -> None:
-    graph = definitions.resolve_asset_graph()
+    graph = build_definitions().resolve_asset_graph()
     found = {
         key.to_user_string(): {parent.to_user_string() for parent in graph.get(key).parent_keys}
         for key in graph.get_all_asset_keys()
@@ -46,14 +46,14 @@ def test_the_graph_is_the_one_that_the_design_draws() -> None:
 
 
 def test_every_stage_is_partitioned_by_source_and_shard_and_the_balance_is_not() -> None:
-    graph = definitions.resolve_asset_graph()
+    graph = build_definitions().resolve_asset_graph()
     for name in GRAPH:
         partitions = graph.get(dg.AssetKey(name)).partitions_def
         assert partitions == (None if name in UNPARTITIONED else SHARDS), name
 
 
 def test_every_asset_has_what_the_graph_shows_of_it() -> None:
-    for spec in definitions.resolve_all_asset_specs():
+    for spec in build_definitions().resolve_all_asset_specs():
         assert spec.description, spec.key
         assert spec.owners, spec.key
         assert spec.kinds, spec.key
@@ -62,7 +62,7 @@ def test_every_asset_has_what_the_graph_shows_of_it() -> None:
 
 
 def test_every_gated_table_has_one_blocking_partitioned_gate() -> None:
-    graph = definitions.resolve_asset_graph()
+    graph = build_definitions().resolve_asset_graph()
     of_partitions = [key for key in graph.asset_check_keys if key.asset_key.to_user_string() not in UNPARTITIONED]
     gates = {key.name: graph.get(key) for key in of_partitions}
     assert set(gates) == {f"{name}_gate" for name in set(GRAPH) - {"rejected_qa", *UNPARTITIONED, *OPTIONAL}}
@@ -72,7 +72,7 @@ def test_every_gated_table_has_one_blocking_partitioned_gate() -> None:
 
 
 def test_checks_over_the_whole_set_block_nothing() -> None:
-    graph = definitions.resolve_asset_graph()
+    graph = build_definitions().resolve_asset_graph()
     checks = [graph.get(key) for key in graph.asset_check_keys if key.asset_key == dg.AssetKey("task_balance")]
     assert {check.key.name for check in checks} == {"quotas", "drift", "answer_balance"}
     assert not any(check.blocking or check.partitions_def for check in checks)
@@ -91,7 +91,7 @@ def test_the_workspace_file_names_the_definitions() -> None:
 
 
 def test_the_job_makes_all_stages_of_one_shard() -> None:
-    job = definitions.resolve_job_def("photos_to_pairs")
+    job = build_definitions().resolve_job_def("photos_to_pairs")
     made = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
     assert made == set(GRAPH) - {*UNPARTITIONED, *OPTIONAL}
     assert job.partitions_def == SHARDS

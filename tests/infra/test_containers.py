@@ -202,6 +202,7 @@ def test_the_image_has_compiled_bytecode_and_checks_every_hash() -> None:
     assert "UV_COMPILE_BYTECODE=1" in text
     assert "--require-hashes" in text
     assert "PYTHONDONTWRITEBYTECODE" not in text
+    assert not re.search(r"--editable| -e ", text), "an editable install would compile nothing of this package"
 
 
 def test_what_the_image_copies_is_there_and_is_let_through() -> None:

@@ -263,7 +263,7 @@ def launch(instance: dg.DagsterInstance) -> str:
     return backfill.backfill_id
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("daemon")
 def test_a_backfill_over_two_nodes_loses_one_and_makes_every_partition_once(
     project: Path, cluster: Cluster, expected: dict[str, str], instance: dg.DagsterInstance

@@ -101,14 +101,16 @@ def site(photos: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def test_photos_of_pixmo_are_released_with_their_addresses_and_fetched_from_there(
-    lake: Lake, builders: ModuleType, site: str, tmp_path: Path
-) -> None:
-    urls = {image_id: f"{site}/{path}" for image_id, path in PATHS.items()}
-    paths = {image_id: hashlib.sha256(url.encode()).hexdigest()[:32] for image_id, url in urls.items()}
+def path_of(url: str) -> str:
+    """The path of a photo that a PixMo source names by its address."""
+    return hashlib.sha256(url.encode()).hexdigest()[:32]
+
+
+def of_pixmo(lake: Lake, builders: ModuleType, tmp_path: Path, urls: dict[str, str]) -> ForgeConfig:
+    """The configuration of a lake whose photos come from these addresses, by image id."""
     rows = [builders.photo_row(image_id) for image_id in PATHS]
     for row in rows:
-        row["image"]["path"] = paths[row["image_id"]]
+        row["image"]["path"] = path_of(urls[row["image_id"]])
     builders.write(lake, "raw_images", rows)
     tables = tmp_path / "tables"
     tables.mkdir()
@@ -116,15 +118,35 @@ def test_photos_of_pixmo_are_released_with_their_addresses_and_fetched_from_ther
     source = PixMoConfig(
         path=tables, table="cap", download=DownloadConfig(allow_private_addresses=True, max_attempts=1)
     )
-    config = ForgeConfig(lake=lake.root, cache=tmp_path / "cache", sources={"demo": source})
+    return ForgeConfig(lake=lake.root, cache=tmp_path / "cache", sources={"demo": source})
+
+
+@pytest.mark.parametrize(
+    "key", ["X-Amz-Signature=s", "a=1&x-goog-signature=s", "sv=1&sig=s", "Signature=s", "token=s", "access_token=s"]
+)
+def test_addresses_that_carry_a_key_are_not_released(
+    lake: Lake, builders: ModuleType, tmp_path: Path, key: str
+) -> None:
+    open_to_all = "https://host.example/bus.jpg?width=640&design=1"
+    urls = {"demo/bus": open_to_all, "demo/people/zidane": f"https://host.example/zidane.jpg?{key}"}
+    release = make_release(of_pixmo(lake, builders, tmp_path, urls), "pixmo", Selection())
+    photos = pl.read_parquet(release.root / "images.parquet")
+    assert dict(photos.select("image_id", "url").iter_rows()) == urls | {"demo/people/zidane": None}
+
+
+def test_photos_of_pixmo_are_released_with_their_addresses_and_fetched_from_there(
+    lake: Lake, builders: ModuleType, site: str, tmp_path: Path
+) -> None:
+    urls = {image_id: f"{site}/{path}" for image_id, path in PATHS.items()}
+    config = of_pixmo(lake, builders, tmp_path, urls)
     release = make_release(config, "pixmo", Selection())
     photos = pl.read_parquet(release.root / "images.parquet")
     assert dict(photos.select("image_id", "url").iter_rows()) == urls
     elsewhere = config.model_copy(update={"lake": tmp_path / "empty"})
     fetched = fetch_images(release, tmp_path / "out", elsewhere, {})
     assert fetched.counts == {"written": 2}, fetched.missing
-    for image_id, path in paths.items():
-        assert (tmp_path / "out" / "demo" / path).read_bytes() == builders.photo_file(image_id).read_bytes()
+    for image_id, url in urls.items():
+        assert (tmp_path / "out" / "demo" / path_of(url)).read_bytes() == builders.photo_file(image_id).read_bytes()
 
 
 def test_links_lead_to_the_source(release: Release, photos: Path, tmp_path: Path) -> None:

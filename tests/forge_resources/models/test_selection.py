@@ -82,7 +82,7 @@ def test_auto_without_hub_and_package_says_what_to_install(monkeypatch: pytest.M
 
 
 def test_a_named_backend_never_falls_back() -> None:
-    hub = {"backend": "ultralytics", "weights": "Ultralytics/YOLO11/yolo11n.pt", "revision": COMMIT}
+    hub = {"backend": "ultralytics", "weights": "Ultralytics/YOLO11/yolo11n.pt", "revision": COMMIT, "sha256": "0" * 64}
     with pytest.raises(UnreachableWeightsError):
         load_detector(config(detector=hub))
     with pytest.raises(UnreachableWeightsError):

@@ -170,7 +170,7 @@ def dead_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("hub")
 def test_one_file_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pinned = named("org/net/net.pt", revision=COMMIT)
+    pinned = named("org/net/net.pt", revision=COMMIT, sha256=DIGEST)
     assert probe(pinned, backend="ultralytics") == (f"ultralytics:org/net/net.pt@{COMMIT}", "on the hub")
     found = resolve(pinned, backend="ultralytics")
     assert found.path.read_bytes() == CONTENT
@@ -190,15 +190,15 @@ def test_a_whole_repository_comes_without_its_pickles() -> None:
 
 @pytest.mark.usefixtures("hub")
 def test_the_newest_commit_is_recorded_where_none_was_pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = resolve(named("org/net/net.pt"), backend="ultralytics", allow_unpinned=True)
+    found = resolve(named("org/net/config.json"), backend="onnx", allow_unpinned=True)
     assert found.identity.endswith(f"@{COMMIT}")
     point_hub_at("http://127.0.0.1:9", tmp_path / "hub", monkeypatch)
-    assert resolve(named("org/net/net.pt"), backend="ultralytics", allow_unpinned=True) == found
+    assert resolve(named("org/net/config.json"), backend="onnx", allow_unpinned=True) == found
 
 
 @pytest.mark.usefixtures("hub")
 def test_a_damaged_file_in_the_hubs_cache_is_refused() -> None:
-    pinned = named("org/net/net.pt", revision=COMMIT)
+    pinned = named("org/net/net.pt", revision=COMMIT, sha256=DIGEST)
     resolve(pinned, backend="ultralytics").path.resolve().write_bytes(b"another pickle")
     with pytest.raises(WeightsHashError, match=DIGEST):
         resolve(pinned, backend="ultralytics")
@@ -211,14 +211,14 @@ def test_a_hub_file_may_be_pinned_by_hash_as_well() -> None:
 
 
 @pytest.mark.usefixtures("hub")
-@pytest.mark.parametrize("weights", ["org/other/net.pt", "org/net/absent.pt"])
+@pytest.mark.parametrize("weights", ["org/other/net.onnx", "org/net/absent.onnx"])
 def test_what_the_hub_lacks_is_missing(weights: str) -> None:
     with pytest.raises(MissingWeightsError, match=weights):
         resolve(named(weights, revision=COMMIT), backend="ultralytics")
 
 
 @pytest.mark.usefixtures("dead_hub")
-@pytest.mark.parametrize("weights", ["org/net/net.pt", "org/net"])
+@pytest.mark.parametrize("weights", ["org/net/net.onnx", "org/net"])
 def test_a_hub_that_does_not_answer(weights: str) -> None:
     with pytest.raises(UnreachableWeightsError, match="does not answer"):
         resolve(named(weights, revision=COMMIT), backend="ultralytics")

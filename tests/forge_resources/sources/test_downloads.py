@@ -391,6 +391,7 @@ def test_a_redirect_to_what_may_not_be_asked_is_refused(downloader, site, path):
     problem = refusal(downloader, f"{site.root}/{path}")
     assert problem.rule == "url_refused"
     assert "redirected to" in problem.detail
+    assert "me:secret" not in problem.detail
     assert site.asked["/photo/secret"] == 0
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from forge_resources.s3 import S3Config, S3Uri
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 QUOTED = "the-token-that-the-server-repeats"
 
