@@ -43,7 +43,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 BIN = Path(sys.executable).parent
-CODE = [*ROOT.glob("forge_assets/**/*.py"), *ROOT.glob("forge_resources/**/*.py")]
+CODE = [path for folder in ("forge_assets", "forge_resources", "infra") for path in ROOT.glob(f"{folder}/**/*.py")]
 FORGE = typer.main.get_command(app)
 SERVING = {"demo", "ui"}
 """Commands of `forge` that install, serve or take minutes: their options are checked, they are not run."""
