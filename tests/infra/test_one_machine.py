@@ -154,7 +154,7 @@ def start(project: Path, free_port: Callable[[], int]) -> Iterator[Callable[[], 
 
 
 pytestmark = [
-    pytest.mark.long,
+    pytest.mark.slow,
     pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="NOT TESTED: `make up`; this test reads /proc"),
 ]
 
