@@ -15,6 +15,7 @@ import dagster as dg
 from forge_assets.definitions import build_definitions
 from forge_assets.problems import problems_of
 from forge_assets.release.release_folder import ReleaseError, damaged_files, release_names
+from forge_assets.runs import QUIET, made_together
 from forge_assets.tables import SCHEMAS
 from forge_resources.content_hash import UnknownDigest
 from forge_resources.dagster_resources import ForgeResource
@@ -34,9 +35,7 @@ PARTITIONED_TABLES: Final = tuple(table for table in SCHEMAS if table not in WHO
 
 _MADE_WITH: Final = {"rejected_images": "raw_images"}
 """Assets of the tables that bear another name than theirs."""
-_TOGETHER: Final = frozenset({"verified_qa", "rejected_qa"})
 _CHECKED_AT_ONCE: Final = 4
-_QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass(frozen=True, order=True)
@@ -163,13 +162,13 @@ def _made_of(definitions: dg.Definitions, names: set[str]) -> set[str]:
 
 
 def _made(definitions: dg.Definitions, instance: dg.DagsterInstance, key: ShardKey | None, names: set[str]) -> Repair:
-    made = sorted(names | _TOGETHER if names & _TOGETHER else names)
+    made = made_together(names)
     job = dg.define_asset_job("repair", selection=dg.AssetSelection.assets(*made))
     result = (
         dg.Definitions.merge(definitions, dg.Definitions(jobs=[job]))
         .resolve_job_def(job.name)
         .execute_in_process(
-            partition_key=str(key) if key else None, instance=instance, raise_on_error=False, run_config=_QUIET
+            partition_key=str(key) if key else None, instance=instance, raise_on_error=False, run_config=QUIET
         )
     )
     problems = () if result.success else tuple(problems_of(result.all_events)) or ("the run failed",)

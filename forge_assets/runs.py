@@ -1,6 +1,6 @@
 """Make partitions in this process, on the project's instance, as `forge run` does."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -18,8 +18,9 @@ from forge_resources.sources.shard_plan import ShardPlan, UnknownShard
 STAGES = ("raw_images", "detections", "depth_maps", "scenes", "candidate_qa", "verified_qa", "rejected_qa")
 """The partitioned assets, in the order in which data walks."""
 
-_TOGETHER = {"verified_qa": {"verified_qa", "rejected_qa"}, "rejected_qa": {"verified_qa", "rejected_qa"}}
-_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_TOGETHER = frozenset({"verified_qa", "rejected_qa"})
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""Configuration of a run in this process, whose outcome the caller tells."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,12 @@ def unfinished(lake: Lake, plan: ShardPlan, keys: Sequence[ShardKey]) -> list[Sh
     return [key for key in keys if key in changed or not lake.has_passed("verified_qa", key)]
 
 
+def made_together(names: Iterable[str]) -> list[str]:
+    """These assets and those that are made in one step with them, sorted."""
+    asked = {*names}
+    return sorted(asked | _TOGETHER if asked & _TOGETHER else asked)
+
+
 def make_partitions(
     forge: ForgeResource, instance: dg.DagsterInstance, keys: Sequence[ShardKey], stages: Sequence[str] = STAGES
 ) -> Iterator[RunOutcome]:
@@ -70,13 +77,13 @@ def make_partitions(
         stages: names from `STAGES`.
     """
     job = build_definitions(forge).resolve_job_def(photos_to_pairs.name)
-    selected = sorted({name for stage in stages for name in _TOGETHER.get(stage, {stage})})
+    selected = made_together(stages)
     for key in keys:
         result = job.execute_in_process(
             partition_key=str(key),
             instance=instance,
             raise_on_error=False,
-            run_config=_QUIET,
+            run_config=QUIET,
             asset_selection=[dg.AssetKey(name) for name in selected],
         )
         yield RunOutcome(key, result.run_id, result.success, tuple(problems_of(result.all_events)))
@@ -90,11 +97,11 @@ def judge_partitions(
     job = dg.Definitions.merge(build_definitions(forge), dg.Definitions(jobs=[gate])).resolve_job_def(gate.name)
     for key in keys:
         result = job.execute_in_process(
-            instance=instance, raise_on_error=False, run_config=_QUIET, tags={PARTITION_NAME_TAG: str(key)}
+            instance=instance, raise_on_error=False, run_config=QUIET, tags={PARTITION_NAME_TAG: str(key)}
         )
         yield RunOutcome(key, result.run_id, result.success, tuple(problems_of(result.all_events)))
 
 
 def make_balance(forge: ForgeResource, instance: dg.DagsterInstance) -> None:
     """Materialise `task_balance` over all partitions there are."""
-    dg.materialize([task_balance], instance=instance, resources={"forge": forge}, run_config=_QUIET)
+    dg.materialize([task_balance], instance=instance, resources={"forge": forge}, run_config=QUIET)

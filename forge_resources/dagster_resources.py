@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from forge_resources.config import ForgeConfig, config_path, load_config
 from forge_resources.lake import Lake
 from forge_resources.partition_lock import only_run_of
 from forge_resources.run_launcher import process_tags
-from forge_resources.shards import ShardKey
+from forge_resources.shards import PARTITION_NAME_TAG, ShardKey
 
 
 class ForgeResource(dg.ConfigurableResource[None]):

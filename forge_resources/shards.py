@@ -6,6 +6,9 @@ from typing import Self
 
 from forge_resources.errors import ForgeError
 
+PARTITION_NAME_TAG = "dagster/partition"
+"""How Dagster marks the partition of a run; a job of checks alone takes its partition by this tag only."""
+
 _KEY = re.compile(r"(?P<source>[a-z0-9_]+)/(?P<shard>s[0-9]{5,})")
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 import polars as pl
 
+from forge_assets.candidate_qa.choosing import placed
 from forge_assets.candidate_qa.identity import blake3
 from forge_assets.candidate_qa.lists import list_of
 
@@ -32,11 +33,8 @@ def object_sets(named: pl.LazyFrame, task: str, columns: Sequence[str]) -> pl.La
     in_order = (
         named.select("image_id", "image_sha256", "sure_score", *carried)
         .with_columns(drawn=blake3(pl.lit(task), "object_id", pl.lit("set")))
-        .sort("image_id", "drawn", "object_id")
-        .with_row_index("place")
-        .with_columns(
-            place=pl.col("place") - pl.col("place").first().over("image_id"), of_photo=pl.len().over("image_id")
-        )
+        .pipe(placed, "image_id", ("drawn", "object_id"))
+        .with_columns(of_photo=pl.len().over("image_id"))
     )
 
     def of_size(size: int) -> pl.LazyFrame:
