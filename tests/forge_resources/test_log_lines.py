@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Iterator
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +34,28 @@ def broken() -> None:
     raise ValueError("no photo\nwas found") from KeyError("cause")
 
 
-@pytest.fixture
-def lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[list[dict[str, Any]]]:
-    """What a run writes to its standard output, taken apart."""
+def run_all(folder: Path) -> None:
+    """One run of these assets, in an instance that logs as that of deployments."""
     settings = yaml.safe_load(SETTINGS.read_text())["python_logs"]
-    with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"python_logs": settings}) as instance:
+    with dg.DagsterInstance.local_temp(str(folder), overrides={"python_logs": settings}) as instance:
         dg.materialize(
             [stage, stage_gate, broken],
             instance=instance,
             tags={"dagster/partition": PARTITION},
             raise_on_error=False,
         )
-        yield [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What a run writes to its standard output, taken apart.
+
+    In a process of its own, as runs are: such an instance closes the log handlers of the process that opens it, and
+    some of them (absl's, which comes with OpenVINO) close pytest's streams then.
+    """
+    folder = tmp_path_factory.mktemp("instance")
+    done = subprocess.run([sys.executable, __file__, folder], check=True, capture_output=True, text=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def of_event(lines: list[dict[str, Any]], event: str) -> dict[str, Any]:
@@ -72,3 +83,7 @@ def test_a_run_writes_json_lines_that_say_which_run_partition_and_asset(lines: l
     assert (failed["level"], failed["step"]) == ("ERROR", "broken")
     for part in ("ValueError: no photo\nwas found", "KeyError: 'cause'"):
         assert part in failed["error"]
+
+
+if __name__ == "__main__":
+    run_all(Path(sys.argv[1]))
