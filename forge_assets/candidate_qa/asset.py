@@ -7,6 +7,7 @@ import dagster as dg
 
 from forge_assets.candidate_qa.described import current_descriptions
 from forge_assets.candidate_qa.generate import VERSION, candidates
+from forge_assets.in_memory import collected
 from forge_assets.observed import Stopwatch, counts_of, materialized, models_behind
 from forge_assets.scenes.asset import scenes
 from forge_assets.stage import shard_of, stage_asset
@@ -36,8 +37,8 @@ def candidate_qa(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.
         "describer": described.versions["describer"] if described is not None else "none",
     }
     with watch.phase("read"):
-        descriptions = lake.scan("descriptions", key).collect() if described is not None else None
-        scene_rows = lake.scan("scenes", key).collect()
+        descriptions = lake.scan("descriptions", key).pipe(collected) if described is not None else None
+        scene_rows = lake.scan("scenes", key).pipe(collected)
     with watch.phase("ask"):
         rows = candidates(scene_rows, config, descriptions)
     with watch.phase("write"):

@@ -5,6 +5,8 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
+from forge_assets.in_memory import collected, collected_all
+
 _DIGITS_COMPARED: Final = 15
 """Of a hexadecimal seed, so many as a number holds: two drafts of a photo hardly ever agree in 60 bits."""
 
@@ -31,7 +33,7 @@ def chosen(forms: Sequence[Form], most: int) -> list[pl.DataFrame]:
         forms: in the order of their tasks and names; their image_id is an Enum.
         most: drafts of a photo and task.
     """
-    drafts = pl.collect_all(form.drafts for form in forms)
+    drafts = collected_all(form.drafts for form in forms)
     tasks = list(dict.fromkeys(form.task for form in forms))
     photo = pl.col("image_id").to_physical().cast(pl.Int64)
     compared = (
@@ -57,7 +59,7 @@ def chosen(forms: Sequence[Form], most: int) -> list[pl.DataFrame]:
         .pipe(placed, "in_task", ("place_in_form", "seed", "form"))
         .filter(pl.col("place") < most)
         .select("form", "row")
-        .collect()
+        .pipe(collected)
         .partition_by("form", as_dict=True)
     )
     none = pl.Series(dtype=pl.Int64)

@@ -8,6 +8,7 @@ from forge_assets.candidate_qa.identity import OFFSET_DIGIT, SIDE_DIGIT, blake3,
 from forge_assets.candidate_qa.lists import MODELS_APART, joined, list_of, texts_of
 from forge_assets.candidate_qa.options import is_true, listed, rotated, yes_or_no
 from forge_assets.candidate_qa.whole_class import CLASS_OF_PHOTO, Classes
+from forge_assets.in_memory import computed
 
 TASK = "counting"
 OPTIONS = 4
@@ -28,7 +29,7 @@ def counting(classes: Classes, named: pl.LazyFrame, depths: pl.LazyFrame, counti
         counting_max: larger numbers are not asked.
     """
     few = classes.whole.filter(pl.col("number") <= counting_max)
-    of_class = few.pipe(seeded, TASK, texts_of("object_ids")).collect().lazy()
+    of_class = few.pipe(seeded, TASK, texts_of("object_ids")).pipe(computed)
     of_color = classes.colored.filter(pl.col("number") <= counting_max)
     return [
         Form(TASK, "number", of_class, _number),
@@ -146,8 +147,7 @@ def _nearer_than(classes: pl.LazyFrame, named: pl.LazyFrame, depths: pl.LazyFram
         .join(depths.select("low_id", "high_id", "depth_pair", "near_id"), on=["low_id", "high_id"])
         .filter(pl.len().over(key) == pl.col("number"))
         .select(*key, "one", "pair", "depth_pair", is_nearer=one == pl.col("near_id"))
-        .collect()
-        .lazy()
+        .pipe(computed)
     )
     drawn = (
         read.select(key)

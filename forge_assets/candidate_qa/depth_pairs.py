@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from forge_assets.candidate_qa.lists import joined_list
+from forge_assets.in_memory import computed
 from forge_assets.scenes.geometry import CLASS_HEIGHT, GROUND_CONTACT
 from forge_resources.config import VerificationConfig
 
@@ -99,7 +100,7 @@ def depth_pairs(
         `readings` (as in the evidence, those of pair 0: farther over nearer), `agreement` (as `pair_agreement` gives
         it; null too where any reading says the opposite) and `models` (those of the readings, null for geometry).
     """
-    readings = depth_readings(entities).sort("object_id", "reading").collect().lazy()
+    readings = depth_readings(entities).sort("object_id", "reading").pipe(computed)
 
     def of(side: str) -> pl.LazyFrame:
         return readings.select(pl.all().exclude("reading").name.suffix(side), "reading")
@@ -134,8 +135,7 @@ def depth_pairs(
         .with_columns(readings=reading)
         .group_by("depth_pair", maintain_order=True)
         .agg(pl.first("image_id", "low_id", "high_id", "nearer_is_low"), pl.col("readings"), models="depth_model_low")
-        .collect()
-        .lazy()
+        .pipe(computed)
     )
     agreeing = read.filter(order_kept(pl.col("readings")) >= 1).select(
         "depth_pair", agreement=pair_agreement(pl.col("readings"), thresholds)

@@ -8,6 +8,7 @@ import polars as pl
 from forge_assets.candidate_qa.choosing import placed
 from forge_assets.candidate_qa.lists import joined
 from forge_assets.candidate_qa.names import category_names
+from forge_assets.in_memory import collected
 from forge_assets.tables import UNASKABLE_FLAGS
 from forge_resources.config import ForgeConfig
 
@@ -170,7 +171,7 @@ def entities(scenes: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
     human = pl.col("is_labeled") & (pl.col("origin") == "human") & ~unaskable()
     is_found = (pl.col("origin") == "detector") & (pl.col("score") >= config.tasks.min_candidate_score)
     is_human = pl.col("origin") == "human"
-    names = category_names(scenes.select("category").unique().collect()["category"])
+    names = category_names(scenes.select("category").unique().pipe(collected)["category"])
     left, right = to_thousandths("x1", "image_width").clip(0, 999), to_thousandths("x2", "image_width")
     top, bottom = to_thousandths("y1", "image_height").clip(0, 999), to_thousandths("y2", "image_height")
     counts = [pl.col(f"count_{name}") for name in ("strict", "loose", "mirror", "human")] + [pl.col("same_category")]

@@ -23,6 +23,7 @@ from forge_assets.candidate_qa.phrases import color_facts, phrases
 from forge_assets.candidate_qa.referring import referring
 from forge_assets.candidate_qa.whole_class import Classes, class_members, colored_classes, whole_classes
 from forge_assets.candidate_qa.wording import worded
+from forge_assets.in_memory import collected, computed
 from forge_assets.tables import CANDIDATE_QA, EVIDENCE, PERCEPTION
 from forge_resources.config import ForgeConfig
 
@@ -91,25 +92,27 @@ def _of_batch(scenes: pl.DataFrame, config: ForgeConfig, descriptions: pl.DataFr
     pairs = pl.concat(told, how="diagonal").with_columns(
         qa_id=blake3("image_sha256", "task", "template_id", "asked").str.slice(0, QA_ID_DIGITS)
     )
+    if pairs.is_empty():
+        return pl.DataFrame(schema=dict(CANDIDATE_QA))
     return _finished(pairs.sort("image_id", "qa_id"), scene)
 
 
 def _scene(scenes: pl.DataFrame, config: ForgeConfig, descriptions: pl.DataFrame | None) -> _Scene:
     described = None if descriptions is None else descriptions.lazy()
-    objects = entities(scenes.lazy(), config).collect().lazy()
-    read = objects.select(_OF_OBJECT).collect().lazy()
-    said = phrases(scenes.lazy(), objects, config, described).with_row_index("phrase_number").collect()
-    members = class_members(read, config.tasks.min_candidate_score).collect().lazy()
-    whole = whole_classes(members).collect().lazy()
+    objects = entities(scenes.lazy(), config).pipe(computed)
+    read = objects.select(_OF_OBJECT).pipe(computed)
+    said = phrases(scenes.lazy(), objects, config, described).with_row_index("phrase_number").pipe(collected)
+    members = class_members(read, config.tasks.min_candidate_score).pipe(computed)
+    whole = whole_classes(members).pipe(computed)
     colored = colored_classes(members, whole, color_facts(scenes.lazy(), config))
-    numbered = colored.with_row_index("phrase_number", said.height).collect().lazy()
+    numbered = colored.with_row_index("phrase_number", said.height).pipe(computed)
     return _Scene(
         scenes=scenes.lazy(),
         objects=objects,
         read=read,
         phrases=said.lazy(),
         classes=Classes(members, whole, numbered),
-        depths=depth_pairs(objects, config.verification).collect().lazy(),
+        depths=depth_pairs(objects, config.verification).pipe(computed),
     )
 
 
@@ -117,7 +120,7 @@ def _forms(scene: _Scene, config: ForgeConfig) -> list[Form]:
     tasks, depths, most = config.tasks, scene.depths, config.tasks.max_pairs_per_task
 
     def names(task: str, kinds: Sequence[str], otherwise: Literal["place", "nothing"] = "nothing") -> pl.LazyFrame:
-        return named(scene.read, scene.phrases, task, kinds, otherwise).collect().lazy()
+        return named(scene.read, scene.phrases, task, kinds, otherwise).pipe(computed)
 
     forms = [
         *grounding(scene.read, scene.phrases, names("grounding", KINDS), scene.classes),
@@ -144,19 +147,19 @@ def _told(form: Form, drafts: pl.DataFrame) -> pl.DataFrame:
     needed = {*CANDIDATE_QA, *_OF_DRAFT, *(f"e_{field.name}" for field in EVIDENCE.fields)} - {*_IMAGE_COLUMNS}
     if form.task not in PERCEPTION:
         needed.remove("category")
-    return worded(told, form.task, form.name).select(cs.by_name(*needed, require_all=False)).collect()
+    return worded(told, form.task, form.name).select(cs.by_name(*needed, require_all=False)).pipe(collected)
 
 
 def _finished(pairs: pl.DataFrame, scene: _Scene) -> pl.DataFrame:
     """The contract's columns of pairs that have words and ids."""
-    images = scene.scenes.select("image_id", *_IMAGE_COLUMNS).unique("image_id").collect()
+    images = scene.scenes.select("image_id", *_IMAGE_COLUMNS).unique("image_id").pipe(collected)
     texts = pl.concat(
         [scene.phrases.select("phrase_number", "phrase"), scene.classes.colored.select("phrase_number", "phrase")]
     )
     complete = (
         pairs.lazy()
         .with_columns(pl.col("object_ids", "answer_object_ids", "phrase_numbers").fill_null([]))
-        .pipe(with_evidence, pairs["models"], scene.objects.collect(), texts.collect())
+        .pipe(with_evidence, pairs["models"], scene.objects.pipe(collected), texts.pipe(collected))
         .with_columns(
             pl.when(pl.col("task").is_in(PERCEPTION))
             .then(pl.lit("perception"))
@@ -172,4 +175,4 @@ def _finished(pairs: pl.DataFrame, scene: _Scene) -> pl.DataFrame:
         )
         .select(pl.col(name).cast(dtype) for name, dtype in CANDIDATE_QA.items())
     )
-    return complete.collect()
+    return complete.pipe(collected)

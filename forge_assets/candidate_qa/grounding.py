@@ -8,6 +8,7 @@ from forge_assets.candidate_qa.lists import list_of, looked_up, texts_of
 from forge_assets.candidate_qa.options import MAX_WRONG, distractors, is_true, listed, rotated, yes_or_no
 from forge_assets.candidate_qa.phrases import CLASS
 from forge_assets.candidate_qa.whole_class import Classes, box_item
+from forge_assets.in_memory import collected, computed
 
 TASK = "grounding"
 
@@ -23,8 +24,8 @@ def grounding(entities: pl.LazyFrame, phrases: pl.LazyFrame, named: pl.LazyFrame
         named: entities with clear names, as `naming.named` gives them.
         classes: of the photos.
     """
-    wrong = distractors(named, entities).collect().lazy()
-    items = classes.members.select("object_id", item=box_item()).collect()
+    wrong = distractors(named, entities).pipe(computed)
+    items = classes.members.select("object_id", item=box_item()).pipe(collected)
     return [
         _one(entities, phrases),
         _every(classes.whole, items),

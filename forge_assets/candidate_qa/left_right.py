@@ -11,6 +11,7 @@ from forge_assets.candidate_qa.lists import joined, joined_list, list_of, looked
 from forge_assets.candidate_qa.options import is_true, listed, yes_or_no
 from forge_assets.candidate_qa.pairs import a_and_b, object_pairs
 from forge_assets.candidate_qa.sets import POSITIONS, at_positions, list_of_set, object_sets
+from forge_assets.in_memory import collected, computed
 
 TASK = "left_right"
 PLACE = ("origin", "x1", "x2", "mirror_x1", "mirror_x2")
@@ -96,8 +97,8 @@ def left_right(named: pl.LazyFrame, most: int) -> list[Form]:
     def told(drafts: pl.LazyFrame) -> pl.LazyFrame:
         return _told_pair(drafts, named)
 
-    pairs = _pairs(named, most).collect().lazy()
-    placed = _placed(named).collect().lazy()
+    pairs = _pairs(named, most).pipe(computed)
+    placed = _placed(named).pipe(computed)
     return [
         *side_forms(TASK, ("side", "side_yes_no", "where"), pairs, told),
         *_of_sets(named, placed),
@@ -182,7 +183,7 @@ def _placed(named: pl.LazyFrame) -> pl.LazyFrame:
 
 def _of_sets(named: pl.LazyFrame, placed: pl.LazyFrame) -> list[Form]:
     places = ("left", "right", "center", "mirror_left", "mirror_right", "image_width")
-    sets = object_sets(placed, TASK, places).collect().lazy()
+    sets = object_sets(placed, TASK, places).pipe(computed)
 
     def told(drafts: pl.LazyFrame) -> pl.LazyFrame:
         return (
@@ -204,7 +205,7 @@ def of_set(drafts: pl.LazyFrame, named: pl.LazyFrame) -> pl.LazyFrame:
         drafts: as `sets.object_sets` gives them.
         named: entities with names.
     """
-    known = named.select("object_id", "phrase_number", "found_by").collect()
+    known = named.select("object_id", "phrase_number", "found_by").pipe(collected)
     found_by = looked_up("object_ids", known, "object_id", "found_by")
     return drafts.with_columns(names=list_of_set("name"), object_ids=list_of_set("object_id")).with_columns(
         phrase_numbers=looked_up("object_ids", known, "object_id", "phrase_number").list.drop_nulls(),

@@ -2,7 +2,7 @@
 
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
@@ -10,10 +10,29 @@ if TYPE_CHECKING:
     import inflect
 
 
-@cache
-def _exceptions() -> dict[str, tuple[str, str]]:
-    text = resources.files("forge_assets.candidate_qa").joinpath("category_names.csv").read_text()
-    return {category: (singular, plural) for category, singular, plural in pl.read_csv(text.encode()).rows()}
+class Spelled(NamedTuple):
+    """How sentences spell one category."""
+
+    singular: str
+    """"wine glass"."""
+    plural: str
+    """"wine glasses"."""
+    indefinite: str
+    """"a wine glass"."""
+
+
+def spelled(category: str) -> Spelled:
+    """A category by the rules of English, but for the exceptions in `category_names.csv`."""
+    alternatives = category.split("/")
+    singular, plural = " or ".join(alternatives), " or ".join(map(_plural, alternatives))
+    singular, plural = _exceptions().get(category, (singular, plural))
+    return Spelled(singular, plural, _english().a(singular))
+
+
+def _plural(name: str) -> str:
+    plural = str(_english().plural_noun(name))
+    is_plural_already = plural == f"{name}s" and name.endswith("s")  # a class such as "boots"
+    return name if is_plural_already else plural
 
 
 @cache
@@ -25,17 +44,23 @@ def _english() -> "inflect.engine":
 
 
 @cache
-def _forms(category: str) -> tuple[str, str, str]:
-    alternatives = category.split("/")
-    singular, plural = " or ".join(alternatives), " or ".join(map(_plural, alternatives))
-    singular, plural = _exceptions().get(category, (singular, plural))
-    return singular, plural, _english().a(singular)
+def _exceptions() -> dict[str, tuple[str, str]]:
+    return {category: (singular, plural) for category, singular, plural in _table("category_names.csv").rows()}
 
 
-def _plural(name: str) -> str:
-    plural = str(_english().plural_noun(name))
-    is_plural_already = plural == f"{name}s" and name.endswith("s")  # a class such as "boots"
-    return name if is_plural_already else plural
+@cache
+def _of_vocabulary() -> dict[str, Spelled]:
+    """What `spelled` says of the vocabulary, written down by `infra/spell_categories.py`."""
+    return {category: Spelled(*words) for category, *words in _table("spelled_categories.csv").rows()}
+
+
+def _table(name: str) -> pl.DataFrame:
+    return pl.read_csv(resources.files("forge_assets.candidate_qa").joinpath(name).read_bytes(), infer_schema=False)
+
+
+@cache
+def _words_of(category: str) -> Spelled:
+    return _of_vocabulary().get(category) or spelled(category)
 
 
 def category_names(categories: pl.Series) -> pl.DataFrame:
@@ -48,13 +73,8 @@ def category_names(categories: pl.Series) -> pl.DataFrame:
         category, singular ("wine glass"), plural ("wine glasses"), indefinite ("a wine glass"), sorted.
     """
     distinct = categories.unique().sort().to_list()
-    forms = [_forms(category) for category in distinct]
     return pl.DataFrame(
-        {
-            "category": distinct,
-            "singular": [singular for singular, _, _ in forms],
-            "plural": [plural for _, plural, _ in forms],
-            "indefinite": [indefinite for _, _, indefinite in forms],
-        },
-        schema=dict.fromkeys(("category", "singular", "plural", "indefinite"), pl.String),
+        [(category, *_words_of(category)) for category in distinct],
+        schema=dict.fromkeys(("category", *Spelled._fields), pl.String),
+        orient="row",
     )

@@ -13,6 +13,7 @@ from forge_assets.candidate_qa.lists import MODELS_APART, joined, list_of, looke
 from forge_assets.candidate_qa.options import listed, yes_or_no
 from forge_assets.candidate_qa.pairs import a_and_b
 from forge_assets.candidate_qa.sets import POSITIONS, at_positions, object_sets
+from forge_assets.in_memory import collected, computed
 
 TASK = "near_far"
 _OF_SETS: Final = {"nearest_of": "choice", "farthest_of": "choice", "order": "text"}
@@ -58,7 +59,7 @@ def _of_pairs(named: pl.LazyFrame, depths: pl.LazyFrame, most: int) -> list[Form
     def compared(drafts: pl.LazyFrame) -> pl.LazyFrame:
         return told(drafts).with_columns(answer_kind=pl.lit("text"))
 
-    pairs = _pairs(named, depths, most).collect().lazy()
+    pairs = _pairs(named, depths, most).pipe(computed)
     asks_nearer = draw("pair_seed", FORM_DIGIT, 2) == 0
     return [
         Form(TASK, "nearer", pairs.filter(asks_nearer), nearer),
@@ -103,8 +104,8 @@ def _may_be_surest(most: int) -> pl.Expr:
 
 
 def _of_sets(named: pl.LazyFrame, depths: pl.LazyFrame) -> list[Form]:
-    sets = object_sets(named, TASK, ()).with_row_index("set_number").collect().lazy()
-    compared = _compared(sets, depths).collect().lazy()
+    sets = object_sets(named, TASK, ()).with_row_index("set_number").pipe(computed)
+    compared = _compared(sets, depths).pipe(computed)
 
     def form(name: str) -> Form:
         def told(drafts: pl.LazyFrame) -> pl.LazyFrame:
@@ -116,8 +117,7 @@ def _of_sets(named: pl.LazyFrame, depths: pl.LazyFrame) -> list[Form]:
     seeded_sets = (
         sets.join(compared.select("set_number").unique(), on="set_number", how="semi")
         .pipe(seeded, TASK, *at_positions("object_id"))
-        .collect()
-        .lazy()
+        .pipe(computed)
     )
     return [form(name) for name in _OF_SETS]
 
@@ -183,8 +183,7 @@ def _told_set(
         .with_columns(pair="place")
         .pipe(with_readings, depths)
         .sort("set_number", "pair")
-        .collect()
-        .lazy()
+        .pipe(computed)
     )
     readings = rests_on.pipe(numbered_readings).group_by("set_number", maintain_order=True).agg("e_readings")
     answer_ids = pl.col("answer_id").unique(maintain_order=True)
@@ -192,7 +191,7 @@ def _told_set(
         depth_models=pl.col("depth_models").str.join(MODELS_APART),
         answer_object_ids=answer_ids if form != "order" else pl.concat([answer_ids, pl.col("far_id").last()]),
     )
-    known = named.select("object_id", "name").collect()
+    known = named.select("object_id", "name").pipe(collected)
     is_choice = pl.lit(_OF_SETS[form] == "choice")
     return (
         drafts.pipe(of_set, named)

@@ -8,6 +8,7 @@ from forge_assets.candidate_qa.identity import SIDE_DIGIT, draw, seeded
 from forge_assets.candidate_qa.left_right import PLACE, either_side, horizontal_gap, mirror_or_human, side_forms
 from forge_assets.candidate_qa.lists import joined, list_of
 from forge_assets.candidate_qa.options import is_true, yes_or_no
+from forge_assets.in_memory import computed
 from forge_resources.config import VerificationConfig
 
 TASK = "perspective"
@@ -32,9 +33,9 @@ def perspective(
     """
     persons = people.filter((pl.col("category") == "person") & pl.col("facing").is_not_null())
     others = things.filter(pl.col("category") != "person")
-    pairs = _pairs(persons, others).collect().lazy()
-    beside = pairs.filter(pl.col("e_gap") > 0).pipe(surest, most).collect().lazy()
-    ahead = _ahead(pairs, depths, thresholds).pipe(surest, most, "is_doubtful").collect().lazy()
+    pairs = _pairs(persons, others).pipe(computed)
+    beside = pairs.filter(pl.col("e_gap") > 0).pipe(surest, most).pipe(computed)
+    ahead = _ahead(pairs, depths, thresholds).pipe(surest, most, "is_doubtful").pipe(computed)
 
     def told(drafts: pl.LazyFrame) -> pl.LazyFrame:
         return _told(drafts, persons, others)

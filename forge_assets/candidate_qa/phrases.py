@@ -15,6 +15,7 @@ from forge_assets.candidate_qa.described import described_phrases
 from forge_assets.candidate_qa.entities import possible_objects
 from forge_assets.candidate_qa.phrase_kinds import CLASS, COLOR, RANK_OF, SIDE_OF, clearness_needed, stated
 from forge_assets.candidate_qa.ranked_phrases import OF_CLASS, UNSEEN, ranked_phrases
+from forge_assets.in_memory import collected_all, computed
 from forge_assets.tables import PHRASE
 from forge_resources.config import ForgeConfig, VerificationConfig
 
@@ -91,14 +92,14 @@ def phrases(
         besides, or null), and `is_clear`: it can fit no other object, the class is counted alike at all
         thresholds where that matters, and `value` reaches what its kind needs.
     """
-    facts = _facts(scenes, config).collect().lazy()
+    facts = _facts(scenes, config).pipe(computed)
     named = entities.select("image_id", "object_id", "category", "singular", "entities_of_class", spread="count_spread")
     is_row = (pl.len().over(OF_CLASS) > 1) & (pl.col("of_class") <= MAX_IN_ROW)
-    in_row = facts.filter(is_row).collect().lazy()
-    landmarks = _landmarks(entities, config.verification).collect().lazy()
-    colors = color_facts(scenes, config).collect().lazy()
+    in_row = facts.filter(is_row).pipe(computed)
+    landmarks = _landmarks(entities, config.verification).pipe(computed)
+    colors = color_facts(scenes, config).pipe(computed)
     counted_off = possible_objects(scenes, config).join(in_row, on="object_id", how="semi")
-    depths = depth_pairs(counted_off, config.verification, within=OF_CLASS).collect().lazy()
+    depths = depth_pairs(counted_off, config.verification, within=OF_CLASS).pipe(computed)
     needed = clearness_needed(config.verification)
     reaches = pl.col("value") >= pl.col("kind").replace_strict(needed, default=None, return_dtype=pl.Float64)
     made = [
@@ -111,7 +112,7 @@ def phrases(
         made.append(described_phrases(descriptions, entities))
     fields = [pl.col(field.name).cast(field.dtype) for field in PHRASE.fields]
     return (
-        pl.concat(pl.collect_all(made))
+        pl.concat(collected_all(made))
         .lazy()
         .with_columns(
             is_clear=(pl.col("matches") == 1)
@@ -216,8 +217,7 @@ def _by_landmark(
             class_and_landmark=pl.struct(*OF_CLASS, "landmark_id").rank("dense"),
         )
         .sort("class_and_landmark")
-        .collect()
-        .lazy()
+        .pipe(computed)
     )
     group = "class_and_landmark"
     found: list[pl.LazyFrame] = []

@@ -10,6 +10,7 @@ from typing import Final
 import polars as pl
 
 from forge_assets.candidate_qa.phrase_kinds import COLOR, COLORED, DEPTH_RANK, ORDINAL, SIZE, stated
+from forge_assets.in_memory import computed
 
 OF_CLASS: Final = ("image_id", "category")
 ROW: Final = (*OF_CLASS, "said_color")
@@ -58,7 +59,7 @@ def ranked_phrases(
             value=pl.when(in_class).then("value").otherwise(shares),
         )
 
-    rows = _rows(in_row, like_colors).collect().lazy()
+    rows = _rows(in_row, like_colors).pipe(computed)
     return [*_by_place(rows, stating), *_by_size(rows, stating), *_by_depth(rows, depths, stating)]
 
 
@@ -107,8 +108,7 @@ def _by_place(rows: pl.LazyFrame, stating: Stating) -> list[pl.LazyFrame]:
         .with_columns(after=pl.col("before").shift(-1).over("row"))
         .with_columns(value=pl.min_horizontal("before", "after"))
         .filter(pl.col("value") > 0)
-        .collect()
-        .lazy()
+        .pipe(computed)
     )
     ordinals = pl.DataFrame(
         {"nth": list(_ORDINALS), "ordinal": list(_ORDINALS.values())}, schema_overrides={"nth": pl.Int64}
@@ -139,8 +139,7 @@ def _by_size(rows: pl.LazyFrame, stating: Stating) -> list[pl.LazyFrame]:
             next_larger=pl.col("area").shift(1).over("row"),
             hidden_others=is_hidden.sum().over("row") - is_hidden,
         )
-        .collect()
-        .lazy()
+        .pipe(computed)
     )
     fits = pl.col("unsure") + 1
     largest = ranked.filter((pl.col("place") == 1) & (pl.col("number") > 1)).with_columns(

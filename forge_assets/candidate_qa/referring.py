@@ -6,6 +6,7 @@ from forge_assets.candidate_qa.choosing import Form
 from forge_assets.candidate_qa.grounding import claims, of_one_object, phrased
 from forge_assets.candidate_qa.identity import seeded
 from forge_assets.candidate_qa.options import distractors, listed, rotated
+from forge_assets.in_memory import computed
 
 TASK = "referring"
 
@@ -18,7 +19,7 @@ def referring(entities: pl.LazyFrame, phrases: pl.LazyFrame, named: pl.LazyFrame
         phrases: as `phrases.phrases` gives them, with `phrase_number`.
         named: entities with clear names, as `naming.named` gives them.
     """
-    wrong = distractors(named, named).collect().lazy()
+    wrong = distractors(named, named).pipe(computed)
     return [
         _region(entities, phrases),
         _which_phrase(named, wrong),

@@ -2,6 +2,8 @@
 
 import polars as pl
 
+from forge_assets.in_memory import collected
+
 SAME_OBJECT_IOU = 0.8
 """Two boxes of one class this alike are two readings of one object, not neighbours."""
 RIVAL_SCORE = 0.25
@@ -57,7 +59,7 @@ def overlaps(objects: pl.DataFrame) -> pl.DataFrame:
             occlusion=pl.col("overlap").filter("in_front").max(),
             class_conflict=pl.max("rival_iou"),
         )
-        .collect()
+        .pipe(collected)
     )
 
 
@@ -89,5 +91,5 @@ def boxes_in_front(objects: pl.DataFrame) -> pl.DataFrame:
                 pl.col("y2_other") / pl.col("height"),
             )
         )
-        .collect()
+        .pipe(collected)
     )

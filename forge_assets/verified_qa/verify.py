@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from forge_assets.in_memory import collected
 from forge_assets.tables import REJECTED_QA, VERIFIED_QA, Schema
 from forge_assets.verified_qa.rules import Rule, rules
 from forge_resources.config import VerificationConfig
@@ -70,7 +71,7 @@ def _verdicts(pairs: pl.DataFrame, thresholds: VerificationConfig) -> pl.DataFra
         .select(_ROW, "first", "score", value=value)
         .join(told, on="first", how="left", maintain_order="left")
         .select(_ROW, "rule", "value", "threshold", "score")
-        .collect()
+        .pipe(collected)
     )
 
 

@@ -1,6 +1,10 @@
 """Sentences, names and boxes as readers see them."""
 
 import re
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -13,6 +17,8 @@ from forge_assets.candidate_qa.templates import answer_templates, slots, templat
 from forge_assets.candidate_qa.wording import filled
 from forge_assets.tables import CANDIDATE_QA, TASKS
 from forge_resources.config import ForgeConfig
+
+SPELL_CATEGORIES = Path(__file__).parents[3] / "infra/spell_categories.py"
 
 
 def test_every_template_has_an_id_of_its_own_that_names_task_and_version():
@@ -195,6 +201,22 @@ def test_names_are_english(category, singular, plural, indefinite):
 @pytest.mark.parametrize("category", ["boots", "glasses", "high heels", "tennis"])
 def test_a_class_that_already_ends_in_s_gets_no_second_one(category):
     assert category_names(pl.Series([category]))["plural"].item() == category
+
+
+def test_the_vocabulary_is_spelled_as_the_rules_of_english_have_it():
+    """If this fails: `python infra/spell_categories.py > forge_assets/candidate_qa/spelled_categories.csv`."""
+    done = subprocess.run([sys.executable, SPELL_CATEGORIES], capture_output=True, text=True, check=True)
+    table = resources.files("forge_assets.candidate_qa").joinpath("spelled_categories.csv")
+    assert table.read_text() == done.stdout
+
+
+def test_a_category_of_the_vocabulary_is_spelled_without_working_it_out():
+    asked = (
+        "import sys; import polars as pl; from forge_assets.candidate_qa.names import category_names; "
+        "print(category_names(pl.Series(['bus', 'tv']))['plural'].to_list(), 'inflect' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['buses', 'TVs or monitors'] False"
 
 
 def test_names_of_no_categories_are_an_empty_table():
