@@ -7,6 +7,7 @@ import polars as pl
 from forge_assets.gates.gate import Facts, Gate
 from forge_assets.gates.promises import among, between, greater, holds, present, unique
 from forge_assets.gates.statements import numbers_are_finite, of_partition
+from forge_assets.in_memory import collected
 from forge_resources.config import ForgeConfig
 from forge_resources.lake import Lake
 from forge_resources.shards import ShardKey
@@ -56,7 +57,7 @@ def frame(lake: Lake, key: ShardKey, _config: ForgeConfig) -> pl.DataFrame:
         .drop("png")
         .join(photos, on="image_id", how="left")
         .with_columns(pl.col("image_is_known").fill_null(value=False))
-        .collect()
+        .pipe(collected)
     )
 
 
@@ -66,8 +67,8 @@ def facts(lake: Lake, key: ShardKey, config: ForgeConfig) -> Facts:
     A network that is left to `auto` may find no weights, and then reads nothing; if it reads at all, it
     must read every photo.
     """
-    photos = lake.scan("raw_images", key).select("image_id").collect()
-    found = lake.scan("depth_maps", key).select("image_id", "reading", "mirrored").collect()
+    photos = lake.scan("raw_images", key).select("image_id").pipe(collected)
+    found = lake.scan("depth_maps", key).select("image_id", "reading", "mirrored").pipe(collected)
     reads = set(found["reading"].to_list())
     due = [reading for reading, backend in _networks(config).items() if backend != "auto" or reading in reads]
     wanted = photos.join(pl.DataFrame({"reading": due}, schema={"reading": pl.String}), how="cross").join(

@@ -7,6 +7,7 @@ import polars as pl
 from forge_assets.gates.gate import Gate, no_fact_expectations, no_facts
 from forge_assets.gates.promises import among, between, holds, matches, present, unique
 from forge_assets.gates.statements import all_or_none, box_is_inside, box_is_ordered, numbers_are_finite, of_partition
+from forge_assets.in_memory import collected
 from forge_assets.tables import Origin
 from forge_resources.config import ForgeConfig
 from forge_resources.lake import Lake
@@ -85,7 +86,7 @@ def frame(lake: Lake, key: ShardKey, _config: ForgeConfig) -> pl.DataFrame:
             numbers_are_finite=numbers_are_finite(),
         )
         .drop(poses)
-        .collect()
+        .pipe(collected)
     )
 
 

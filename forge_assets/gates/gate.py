@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from forge_assets.gates.promises import absent, equal
+from forge_assets.in_memory import collected
 from forge_assets.tables import SCHEMAS
 from forge_resources.config import ForgeConfig
 from forge_resources.lake import Lake, Manifest, Verdict
@@ -116,6 +117,6 @@ def _common_facts(gate: Gate, lake: Lake, key: ShardKey) -> dict[str, Any]:
     return {
         "partition": str(key),
         "schema_difference": schema_difference(rows.collect_schema(), SCHEMAS[gate.table]),
-        "rows": rows.select(pl.len()).collect().item(),
+        "rows": rows.select(pl.len()).pipe(collected).item(),
         "rows_in_manifest": lake.manifest(gate.table, key).rows,
     }

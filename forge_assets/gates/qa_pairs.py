@@ -8,6 +8,7 @@ import polars as pl
 from forge_assets.candidate_qa.templates import templates
 from forge_assets.gates.promises import among, between, holds, present, unique
 from forge_assets.gates.statements import numbers_are_finite, of_partition
+from forge_assets.in_memory import collected
 from forge_assets.tables import ANSWER_KINDS, PERCEPTION, SPLITS, TASKS
 from forge_resources.config import ForgeConfig
 from forge_resources.lake import Lake
@@ -163,7 +164,7 @@ def pair_frame(lake: Lake, table: str, key: ShardKey) -> pl.DataFrame:
             "row", "evidence", "scores", "phrases", "choices", "categories", "object_ids", "answer_object_ids", "boxes"
         )
         .drop("answer_boxes", "width", "height", "known_split", "known_license", "known_objects", "objects_of_category")
-        .collect()
+        .pipe(collected)
     )
 
 

@@ -7,6 +7,7 @@ import polars as pl
 from forge_assets.gates.gate import Facts, Gate
 from forge_assets.gates.promises import absent, among, between, equal, holds, matches, present, unique
 from forge_assets.gates.statements import EDGE_TOLERANCE, numbers_are_finite, of_partition
+from forge_assets.in_memory import collected
 from forge_assets.tables import SPLITS
 from forge_resources.config import ForgeConfig
 from forge_resources.lake import Lake
@@ -98,7 +99,7 @@ def frame(lake: Lake, key: ShardKey, _config: ForgeConfig) -> pl.DataFrame:
             label_boxes_inside_photo=pl.all_horizontal(one.fill_null(value=True) for one in inside),
             numbers_are_finite=numbers_are_finite(),
         )
-        .collect()
+        .pipe(collected)
     )
 
 
@@ -111,7 +112,7 @@ def facts(lake: Lake, key: ShardKey, config: ForgeConfig) -> Facts:
         .with_columns(pl.col("rule").fill_null(""))
         .filter(~pl.col("rule").str.starts_with(LABEL_RULES))
         .select("path", "rule")
-        .collect()
+        .pipe(collected)
     )
     unusable = of_photos.filter(~pl.col("rule").is_in(BLAMELESS_RULES))
     share = unusable.height / photos_in if photos_in else 0.0

@@ -7,6 +7,7 @@ import polars as pl
 from forge_assets.gates.gate import Facts, Gate
 from forge_assets.gates.promises import among, between, equal, holds, matches, present, unique
 from forge_assets.gates.statements import box_is_inside, box_is_ordered, numbers_are_finite, of_partition
+from forge_assets.in_memory import collected
 from forge_assets.scenes.colors import BASIC_COLORS
 from forge_assets.tables import SPLITS
 from forge_resources.config import ForgeConfig
@@ -95,14 +96,14 @@ def frame(lake: Lake, key: ShardKey, _config: ForgeConfig) -> pl.DataFrame:
             numbers_are_finite=numbers_are_finite(),
         )
         .drop("depth", "sha256", "width", "height", "known_split")
-        .collect()
+        .pipe(collected)
     )
 
 
 def facts(lake: Lake, key: ShardKey, _config: ForgeConfig) -> Facts:
     """Objects here and in the detections."""
-    here = lake.scan("scenes", key).select("object_id").collect()
-    detected = lake.scan("detections", key).select("object_id").collect()
+    here = lake.scan("scenes", key).select("object_id").pipe(collected)
+    detected = lake.scan("detections", key).select("object_id").pipe(collected)
     return {
         "objects": here.height,
         "objects_detected": detected.height,

@@ -7,6 +7,7 @@ import polars as pl
 from forge_assets.gates.gate import Facts, Gate
 from forge_assets.gates.promises import between, equal, holds, present
 from forge_assets.gates.qa_pairs import pair_expectations, pair_frame
+from forge_assets.in_memory import collected
 from forge_assets.tables import TASKS
 from forge_resources.config import ForgeConfig
 from forge_resources.lake import Lake
@@ -51,9 +52,9 @@ def frame(lake: Lake, key: ShardKey, _config: ForgeConfig) -> pl.DataFrame:
         lake.scan("candidate_qa", key)
         .select("qa_id", asked="question", answered="answer", was_a_candidate=True)
         .unique("qa_id")
-        .collect()
+        .pipe(collected)
     )
-    rejected = lake.scan("rejected_qa", key).select("qa_id", was_not_rejected=False).unique().collect()
+    rejected = lake.scan("rejected_qa", key).select("qa_id", was_not_rejected=False).unique().pipe(collected)
     return (
         pair_frame(lake, "verified_qa", key)
         .join(asked, on="qa_id", how="left")
@@ -72,7 +73,7 @@ def frame(lake: Lake, key: ShardKey, _config: ForgeConfig) -> pl.DataFrame:
 def facts(lake: Lake, key: ShardKey, _config: ForgeConfig) -> Facts:
     """Pairs asked, verified and rejected, and by task the largest share of one answer's place among the options."""
     candidates = lake.manifest("candidate_qa", key).rows
-    rejected = lake.scan("rejected_qa", key).select("rule").collect()["rule"]
+    rejected = lake.scan("rejected_qa", key).select("rule").pipe(collected)["rule"]
     verified = lake.manifest("verified_qa", key).rows
     return {
         "candidates": candidates,
@@ -111,7 +112,7 @@ def answer_shares(pairs: pl.LazyFrame) -> dict[str, float | None]:
         .group_by("task")
         .agg(total=pl.sum("pairs"), share=pl.max("pairs") / pl.sum("pairs"))
         .filter(pl.col("total") >= MIN_PAIRS_FOR_BALANCE)
-        .collect()
+        .pipe(collected)
     )
     return dict.fromkeys(TASKS) | dict(shares.select("task", "share").iter_rows())
 

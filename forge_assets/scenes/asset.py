@@ -6,6 +6,7 @@ import dagster as dg
 
 from forge_assets.depth_maps.asset import depth_maps
 from forge_assets.detections.asset import detections
+from forge_assets.in_memory import collected
 from forge_assets.observed import Stopwatch, materialized, models_behind
 from forge_assets.scenes.build import VERSION, nameable
 from forge_assets.scenes.build import scenes as build_scenes
@@ -36,8 +37,8 @@ def scenes(context: dg.AssetExecutionContext, forge: ForgeResource) -> dg.Materi
         table: lake.require_passed(table, key).content_hash for table in ("raw_images", "detections", "depth_maps")
     }
     with watch.phase("read"):
-        photos = lake.scan("raw_images", key).select(_PHOTO_COLUMNS).collect()
-        objects = lake.scan("detections", key).collect()
+        photos = lake.scan("raw_images", key).select(_PHOTO_COLUMNS).pipe(collected)
+        objects = lake.scan("detections", key).pipe(collected)
     named = nameable(objects)
     maps = watch.each("read", lake.batches("depth_maps", key, MAPS_AT_ONCE))
     with watch.phase("depth"):

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from forge_assets.candidate_qa.asset import candidate_qa
+from forge_assets.in_memory import collected
 from forge_assets.observed import Stopwatch, counts_of, materialized, models_behind
 from forge_assets.partitions import SHARDS
 from forge_assets.stage import OWNERS, WHEN_INPUTS_PASS, shard_of
@@ -42,7 +43,7 @@ def verification(context: dg.AssetExecutionContext, forge: ForgeResource) -> Ite
     config = forge.config
     inputs = {"candidate_qa": lake.require_passed("candidate_qa", key).content_hash}
     with watch.phase("read"):
-        candidates = lake.scan("candidate_qa", key).collect()
+        candidates = lake.scan("candidate_qa", key).pipe(collected)
     with watch.phase("judge"):
         verified, rejected = verify(candidates, config.verification)
     versions = {"code": VERSION, "verification": config.verification.digest}
