@@ -37,7 +37,7 @@ class UnknownDigest(ForgeError, ValueError):
 def _leaves(array: Any, path: str) -> Iterator[tuple[str, _Bytes]]:  # noqa: ANN401 - PyArrow has no types
     """Split an Arrow array into named runs of bytes: null mask, lengths and values, depth first."""
     dtype = array.type
-    yield f"{path}?", _numbers(array.is_null(), "u1")
+    yield f"{path}?", _numbers(array.is_null(), "u1") if array.null_count else bytes(len(array))
     if pa.types.is_struct(dtype):
         for field, values in zip(dtype, array.flatten(), strict=True):
             yield from _leaves(values, f"{path}.{field.name}")

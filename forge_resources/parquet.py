@@ -1,7 +1,8 @@
 """Tables as Parquet files that Polars, DuckDB and Hugging Face `datasets` read alike."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -33,13 +34,14 @@ def write_parquet(path: Path, rows: pl.DataFrame | Iterable[pl.DataFrame], schem
         polars.exceptions.PolarsError: a batch does not fit `schema`.
     """
     running, total = ContentHash(), 0
-    arrow = arrow_schema(schema)
+    arrow, options = _layout(tuple(schema.items()))
+    images = _images(schema)
     batches = (rows,) if isinstance(rows, pl.DataFrame) else rows
-    with pq.ParquetWriter(path, arrow, **_options(schema, arrow)) as writer:
+    with pq.ParquetWriter(path, arrow, **options) as writer:
         for batch in batches:
             frame = batch if batch.schema == schema else batch.select(_cast_to(schema))
             total += frame.height
-            for part in _within_offsets(frame):
+            for part in _within_offsets(frame, images):
                 table = part.to_arrow(compat_level=pl.CompatLevel.oldest())
                 running.update_arrow(table)
                 writer.write_table(table.cast(arrow))
@@ -65,6 +67,14 @@ def arrow_schema(schema: pl.Schema) -> Any:  # noqa: ANN401 - PyArrow has no typ
 
 def _cast_to(schema: pl.Schema) -> list[pl.Expr]:
     return [pl.col(name).cast(dtype) for name, dtype in schema.items()]
+
+
+@cache
+def _layout(columns: tuple[tuple[str, pl.DataType], ...]) -> tuple[Any, dict[str, Any]]:
+    """The Arrow schema of a table's file and the writer's options: each shard writes the same few tables."""
+    schema = pl.Schema(columns)
+    arrow = arrow_schema(schema)
+    return arrow, _options(schema, arrow)
 
 
 def _options(schema: pl.Schema, arrow: Any) -> dict[str, Any]:  # noqa: ANN401 - PyArrow has no types
@@ -112,8 +122,7 @@ def _images(schema: pl.Schema) -> list[str]:
     return [name for name, dtype in schema.items() if dtype == IMAGE]
 
 
-def _within_offsets(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    images = _images(frame.schema)
+def _within_offsets(frame: pl.DataFrame, images: Sequence[str]) -> Iterator[pl.DataFrame]:
     if not images or frame.estimated_size() < ROW_GROUP_BYTES:
         yield frame
         return

@@ -20,11 +20,11 @@ from forge_resources.perceptual_hash import ENOUGH_SIDE, HASH_BITS, perceptual_h
 from forge_resources.shards import ShardKey
 from forge_resources.sources.base import Member, PhotoLabels, PhotoSource, ShardReader
 
-BATCH_PHOTOS: Final = 64
+BATCH_PHOTOS: Final = 128
 BATCH_BYTES: Final = 64_000_000
 HARMLESS_LABEL_RULES: Final = ("label_duplicate", "label_absent", "label_unrelated")
 """They lose no object: it stands in the labels once more, nobody labelled the photo, or its own row tells of it."""
-_AHEAD_PHOTOS: Final = 4
+_AHEAD_PHOTOS: Final = 8
 """Photos that are read or waiting, for each thread."""
 _AHEAD_BYTES: Final = 64_000_000
 _SPLIT_DIGITS: Final = 8
@@ -98,7 +98,7 @@ def raw_images(
     """Stream one shard as batches of `raw_images`, sorted by image id.
 
     Each member becomes a row here or, by the time the stream ends, a row of `rejects`. A batch has at
-    most 64 photos and 64 MB of bytes (or one larger photo); besides it about as much is read ahead.
+    most 128 photos and 64 MB of bytes (or one larger photo); besides it about as much is read ahead.
 
     Args:
         key: The shard.

@@ -90,3 +90,22 @@ def test_floats_and_files_have_no_dictionary_and_values_in_lists_no_statistics(t
         "evidence.marks.list.element.kind": (True, False),
     }
     assert pl.read_parquet(tmp_path / "x.parquet").equals(frame)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (pl.Enum(["near", "far"]), pl.Enum(["far", "near"])),
+        (pl.Struct({"a": pl.Int8(), "b": pl.Int8()}), pl.Struct({"b": pl.Int8(), "a": pl.Int8()})),
+        (pl.List(pl.Float32()), pl.List(pl.Float64())),
+        (pl.Array(pl.Int8(), 1), pl.Array(pl.Int8(), 2)),
+        (IMAGE, pl.Struct({"bytes": pl.Binary(), "name": pl.String()})),
+    ],
+)
+def test_tables_of_nearly_the_same_types_keep_their_own(tmp_path, one, other):
+    for dtype in (one, other, one):
+        frame = pl.DataFrame({"x": [None]}, schema={"x": dtype})
+        write_parquet(tmp_path / "x.parquet", frame, frame.schema)
+        assert pl.read_parquet(tmp_path / "x.parquet").schema == frame.schema
+        metadata = pq.read_schema(tmp_path / "x.parquet").metadata or {}
+        assert (b"huggingface" in metadata) == (dtype == IMAGE)

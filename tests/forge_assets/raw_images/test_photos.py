@@ -198,7 +198,7 @@ def test_rows_come_in_order_whatever_order_the_photos_are_ready_in(monkeypatch):
     monkeypatch.setattr(source, "read", slow_first)
     rows, _, batches = stream(source, list(reversed(source.list_photos())))
     assert rows["image_id"].to_list() == [f"mine/{path}" for path in files]
-    assert [batch.height for batch in batches] == [64, 64, 22]
+    assert [batch.height for batch in batches] == [128, 22]
 
 
 def test_batches_close_by_bytes_too(monkeypatch):
@@ -246,7 +246,7 @@ def test_nothing_usable_is_an_empty_shard_and_the_lake_takes_it(tmp_path):
 
 
 def test_progress_ends_at_the_whole():
-    source = Memory({f"{number:03d}.png": png(number) for number in range(70)} | {"z.jpg": b""})
+    source = Memory({f"{number:03d}.png": png(number) for number in range(130)} | {"z.jpg": b""})
     seen = []
     config = SourceConfig(path=Path("unused"))
     list(
@@ -261,7 +261,7 @@ def test_progress_ends_at_the_whole():
             progress=lambda done, total: seen.append((done, total)),
         )
     )
-    assert seen == [(64, 71), (71, 71)]
+    assert seen == [(128, 131), (131, 131)]
 
 
 def test_the_same_shard_has_the_same_content_hash(tmp_path):
