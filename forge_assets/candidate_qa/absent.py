@@ -7,7 +7,7 @@ import polars as pl
 
 from forge_assets.candidate_qa.choosing import Form, placed
 from forge_assets.candidate_qa.identity import blake3, seeded
-from forge_assets.candidate_qa.lists import MODELS_APART
+from forge_assets.candidate_qa.lists import joined_list
 from forge_assets.candidate_qa.names import category_names
 
 TASK = "counting"
@@ -79,7 +79,8 @@ def zeros(scenes: pl.LazyFrame, entities: pl.LazyFrame, min_score: float) -> For
             .join(asked.select("category", "setting"), on="category")
             .join(in_setting.select("image_id", "setting", "found_by").unique(), on=["image_id", "setting"])
             .group_by("image_id", "category")
-            .agg(models=pl.col("found_by").str.join(MODELS_APART))
+            .agg(models="found_by")
+            .with_columns(models=joined_list(pl.col("models")))
         )
         return (
             drafts.join(found_by, on=["image_id", "category"])

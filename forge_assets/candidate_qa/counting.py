@@ -5,7 +5,7 @@ import polars as pl
 from forge_assets.candidate_qa.choosing import Form
 from forge_assets.candidate_qa.depth_pairs import numbered_readings, with_readings
 from forge_assets.candidate_qa.identity import OFFSET_DIGIT, SIDE_DIGIT, blake3, draw, seeded
-from forge_assets.candidate_qa.lists import MODELS_APART, joined, list_of, texts_of
+from forge_assets.candidate_qa.lists import joined, joined_list, list_of, texts_of
 from forge_assets.candidate_qa.options import is_true, listed, rotated, yes_or_no
 from forge_assets.candidate_qa.whole_class import CLASS_OF_PHOTO, Classes
 from forge_assets.in_memory import computed
@@ -130,12 +130,12 @@ def _half(drafts: pl.LazyFrame) -> pl.LazyFrame:
 
 def _nearer_than(classes: pl.LazyFrame, named: pl.LazyFrame, depths: pl.LazyFrame) -> Form:
     """Of each class one drawn object of another class, against which the depth of every one is read."""
-    several = classes.filter(pl.col("number").is_between(2, MAX_COMPARED))
+    several = classes.filter(pl.col("number").is_between(2, MAX_COMPARED)).with_row_index("class_number")
     landmarks = named.select("image_id", landmark_id="object_id", landmark_category="category")
-    key = ("image_id", "category", "landmark_id")
+    key = ("class_number", "landmark_id")
     one, landmark = pl.col("one"), pl.col("landmark_id")
     read = (
-        several.select("image_id", "category", "number", one="object_ids")
+        several.select("class_number", "image_id", "category", "number", one="object_ids")
         .with_columns(pair=pl.int_ranges(pl.col("number")).cast(pl.List(pl.Int32)))
         .explode("one", "pair")
         .join(landmarks, on="image_id")
@@ -146,42 +146,43 @@ def _nearer_than(classes: pl.LazyFrame, named: pl.LazyFrame, depths: pl.LazyFram
         )
         .join(depths.select("low_id", "high_id", "depth_pair", "near_id"), on=["low_id", "high_id"])
         .filter(pl.len().over(key) == pl.col("number"))
-        .select(*key, "one", "pair", "depth_pair", is_nearer=one == pl.col("near_id"))
+        .select(*key, "category", "one", "pair", "depth_pair", is_nearer=one == pl.col("near_id"))
         .pipe(computed)
     )
     drawn = (
-        read.select(key)
-        .unique()
+        read.select(*key, "category")
+        .unique(key)
         .with_columns(drawn=blake3("landmark_id", "category"))
-        .sort(*CLASS_OF_PHOTO, "drawn", "landmark_id")
-        .unique(CLASS_OF_PHOTO, keep="first")
+        .sort("class_number", "drawn", "landmark_id")
+        .unique("class_number", keep="first")
     )
     drafts = (
-        several.join(drawn.select(key), on=CLASS_OF_PHOTO)
+        several.join(drawn.select(key), on="class_number")
         .join(named.select(landmark_id="object_id", landmark_score="sure_score"), on="landmark_id")
         .pipe(seeded, TASK, texts_of("object_ids"), "landmark_id")
         .with_columns(least_score=pl.min_horizontal("least_score", "landmark_score"))
     )
 
     def told(drafts: pl.LazyFrame) -> pl.LazyFrame:
-        compared = read.join(drafts.select(key), on=key, how="semi").pipe(with_readings, depths).sort(*key, "pair")
-        counted = compared.group_by(key, maintain_order=True).agg(
-            answer_object_ids=pl.col("one").filter("is_nearer"),
-            depth_models=pl.col("depth_models").str.join(MODELS_APART),
+        of_drafts = read.join(drafts.select(key), on=key, how="semi")
+        compared = of_drafts.pipe(with_readings, depths).sort("class_number", "pair")
+        counted = compared.group_by("class_number", maintain_order=True).agg(
+            "depth_models", answer_object_ids=pl.col("one").filter("is_nearer")
         )
-        readings = compared.pipe(numbered_readings).group_by(key, maintain_order=True).agg("e_readings")
+        readings = compared.pipe(numbered_readings).group_by("class_number", maintain_order=True).agg("e_readings")
         names = named.select(
             landmark_id="object_id", landmark="name", phrase_number="phrase_number", landmark_models="found_by"
         )
         return (
-            drafts.join(counted, on=key)
-            .join(readings, on=key)
+            drafts.join(counted, on="class_number")
+            .join(readings, on="class_number")
             .join(names, on="landmark_id")
             .with_columns(
                 object_ids=pl.concat_list("object_ids", "landmark_id"),
                 phrase_numbers=list_of("phrase_number"),
-                models=joined("models", "depth_models", "landmark_models"),
+                depth_models=joined_list(pl.col("depth_models")),
             )
+            .with_columns(models=joined("models", "depth_models", "landmark_models"))
             .pipe(_counted)
         )
 

@@ -54,32 +54,43 @@ def order_kept(readings: pl.Expr) -> pl.Expr:
     return readings.list.eval(pl.min_horizontal(ratio, mirror)).list.min()
 
 
-def pair_agreement(readings: pl.Expr, thresholds: VerificationConfig) -> pl.Expr:
+def pair_agreement(readings: pl.Expr, thresholds: VerificationConfig, number: int = 0) -> pl.Expr:
     """How far enough depth readings agree on one pair, as a share of what is needed; null where too few say anything.
 
     Of each reading the smaller ratio of photo and mirror counts, and none where the mirror says nothing. As
     many readings as `min_readings` must set the pair apart by the full margin of their kind; or one network
     must, and the others needed confirm its order by `min_confirming_ratio`: geometry alone is held to the
     full margin, since its two readings share the boxes.
+
+    Args:
+        readings: column of lists of readings.
+        thresholds: by which they agree.
+        number: of the pair among those that the readings are of; they say theirs, null is 0.
     """
     reading, ratio, mirror, separation = (
         pl.element().struct.field(field) for field in ("reading", "ratio", "mirror_ratio", "separation")
     )
-    geometry = {GROUND_CONTACT: thresholds.min_ground_ratio, CLASS_HEIGHT: thresholds.min_height_ratio}
-    is_geometry = reading.is_in(list(geometry))
-    needed = reading.replace_strict(geometry, default=thresholds.min_depth_ratio, return_dtype=pl.Float64)
-    smaller = pl.when(mirror.is_not_null()).then(pl.min_horizontal(ratio, mirror))
+    is_of_pair = pl.element().struct.field("pair").fill_null(0) == number
+    on_ground, by_height = reading == GROUND_CONTACT, reading == CLASS_HEIGHT
+    is_geometry = on_ground | by_height
+    needed = (
+        pl.when(on_ground)
+        .then(thresholds.min_ground_ratio)
+        .when(by_height)
+        .then(thresholds.min_height_ratio)
+        .otherwise(thresholds.min_depth_ratio)
+    )
+    smaller = pl.when(is_of_pair & mirror.is_not_null()).then(pl.min_horizontal(ratio, mirror))
     full_margin = pl.when(is_geometry | (separation >= thresholds.min_depth_separation)).then(smaller / needed)
 
     def weakest_needed(strength: pl.Expr) -> pl.Expr:
-        ranked = pl.element().drop_nulls().sort(descending=True)
-        enough = ranked.get(thresholds.min_readings - 1, null_on_oob=True)
-        return readings.list.eval(strength).list.agg(enough).fill_null(_SILENT)
+        ranked = strength.sort(descending=True, nulls_last=True)
+        return ranked.get(thresholds.min_readings - 1, null_on_oob=True).fill_null(_SILENT)
 
-    network = readings.list.eval(pl.when(~is_geometry).then(full_margin)).list.max().fill_null(_SILENT)
+    network = pl.when(~is_geometry).then(full_margin).max().fill_null(_SILENT)
     confirmed = weakest_needed(smaller / thresholds.min_confirming_ratio)
     agreed = pl.max_horizontal(weakest_needed(full_margin), pl.min_horizontal(network, confirmed))
-    return agreed.replace(_SILENT, None)
+    return readings.list.agg(agreed).replace(_SILENT, None)
 
 
 def depth_pairs(

@@ -7,15 +7,17 @@ import polars as pl
 from forge_assets.candidate_qa.choosing import Form, surest
 from forge_assets.candidate_qa.grounding import of_one_object
 from forge_assets.candidate_qa.identity import SIDE_DIGIT, draw, seeded
-from forge_assets.candidate_qa.lists import joined, joined_list, list_of, looked_up
+from forge_assets.candidate_qa.lists import joined, list_of
 from forge_assets.candidate_qa.options import is_true, listed, yes_or_no
 from forge_assets.candidate_qa.pairs import a_and_b, object_pairs
 from forge_assets.candidate_qa.sets import POSITIONS, at_positions, list_of_set, object_sets
-from forge_assets.in_memory import collected, computed
+from forge_assets.in_memory import computed
 
 TASK = "left_right"
 PLACE = ("origin", "x1", "x2", "mirror_x1", "mirror_x2")
 _CARRIED = (*PLACE, "sure_score", "image_width")
+SAID_OF_SET = ("phrase_number", "found_by")
+"""What `of_set` reads of the objects of a set besides their names."""
 
 
 def horizontal_gap(side: pl.Expr, prefix: str, *, left: str, right: str) -> pl.Expr:
@@ -101,7 +103,7 @@ def left_right(named: pl.LazyFrame, most: int) -> list[Form]:
     placed = _placed(named).pipe(computed)
     return [
         *side_forms(TASK, ("side", "side_yes_no", "where"), pairs, told),
-        *_of_sets(named, placed),
+        *_of_sets(placed),
         Form(TASK, "half", _halves(placed), _half),
     ]
 
@@ -181,13 +183,13 @@ def _placed(named: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _of_sets(named: pl.LazyFrame, placed: pl.LazyFrame) -> list[Form]:
+def _of_sets(placed: pl.LazyFrame) -> list[Form]:
     places = ("left", "right", "center", "mirror_left", "mirror_right", "image_width")
-    sets = object_sets(placed, TASK, places).pipe(computed)
+    sets = object_sets(placed, TASK, (*places, *SAID_OF_SET)).pipe(computed)
 
     def told(drafts: pl.LazyFrame) -> pl.LazyFrame:
         return (
-            drafts.pipe(of_set, named)
+            of_set(drafts)
             .with_columns(answer_kind=pl.lit("choice"), answer_object_ids=list_of("answer_object_id"), choices="names")
             .with_columns(one_of=listed("names", "or"))
         )
@@ -198,18 +200,17 @@ def _of_sets(named: pl.LazyFrame, placed: pl.LazyFrame) -> list[Form]:
     ]
 
 
-def of_set(drafts: pl.LazyFrame, named: pl.LazyFrame) -> pl.LazyFrame:
+def of_set(drafts: pl.LazyFrame) -> pl.LazyFrame:
     """What drafts about sets have in common: `names` of their objects, their ids, phrases and finders.
 
     Args:
-        drafts: as `sets.object_sets` gives them.
-        named: entities with names.
+        drafts: as `sets.object_sets` gives them, with the columns `SAID_OF_SET`.
     """
-    known = named.select("object_id", "phrase_number", "found_by").pipe(collected)
-    found_by = looked_up("object_ids", known, "object_id", "found_by")
-    return drafts.with_columns(names=list_of_set("name"), object_ids=list_of_set("object_id")).with_columns(
-        phrase_numbers=looked_up("object_ids", known, "object_id", "phrase_number").list.drop_nulls(),
-        models=joined_list(found_by),
+    return drafts.with_columns(
+        names=list_of_set("name"),
+        object_ids=list_of_set("object_id"),
+        phrase_numbers=list_of_set("phrase_number").list.drop_nulls(),
+        models=joined(*at_positions("found_by")),
     )
 
 
@@ -256,6 +257,7 @@ def _outermost(sets: pl.LazyFrame, *, is_left: bool) -> pl.LazyFrame:
             "least_score",
             *at_positions("object_id"),
             *at_positions("name"),
+            *(column for said in SAID_OF_SET for column in at_positions(said)),
             e_gap=gap(""),
             e_mirror_gap=gap("mirror_"),
             e_center_gap=center_gap / pl.col("image_width_0"),

@@ -8,12 +8,12 @@ import polars as pl
 from forge_assets.candidate_qa.choosing import Form, placed, surest
 from forge_assets.candidate_qa.depth_pairs import agree, numbered_readings, with_readings
 from forge_assets.candidate_qa.identity import FORM_DIGIT, draw, seeded
-from forge_assets.candidate_qa.left_right import of_set, of_two_objects
-from forge_assets.candidate_qa.lists import MODELS_APART, joined, list_of, looked_up
+from forge_assets.candidate_qa.left_right import SAID_OF_SET, of_set, of_two_objects
+from forge_assets.candidate_qa.lists import joined, joined_list, list_of
 from forge_assets.candidate_qa.options import listed, yes_or_no
 from forge_assets.candidate_qa.pairs import a_and_b
 from forge_assets.candidate_qa.sets import POSITIONS, at_positions, object_sets
-from forge_assets.in_memory import collected, computed
+from forge_assets.in_memory import computed
 
 TASK = "near_far"
 _OF_SETS: Final = {"nearest_of": "choice", "farthest_of": "choice", "order": "text"}
@@ -104,27 +104,30 @@ def _may_be_surest(most: int) -> pl.Expr:
 
 
 def _of_sets(named: pl.LazyFrame, depths: pl.LazyFrame) -> list[Form]:
-    sets = object_sets(named, TASK, ()).with_row_index("set_number").pipe(computed)
+    sets = object_sets(named, TASK, SAID_OF_SET).with_row_index("set_number").pipe(computed)
     compared = _compared(sets, depths).pipe(computed)
+
+    drafted = ("image_id", "image_sha256", "least_score")
+    seeded_sets = (
+        sets.join(compared, on="set_number", how="semi")
+        .pipe(seeded, TASK, *at_positions("object_id"))
+        .select("set_number", *drafted, "asked", "seed")
+        .pipe(computed)
+    )
 
     def form(name: str) -> Form:
         def told(drafts: pl.LazyFrame) -> pl.LazyFrame:
-            return _told_set(name, drafts, compared, named, depths)
+            return _told_set(name, drafts.join(sets.drop(drafted), on="set_number"), compared, depths)
 
         doubts = _rests_on(name, compared).group_by("set_number").agg(pl.col("is_doubtful").any())
         return Form(TASK, name, seeded_sets.join(doubts, on="set_number"), told)
 
-    seeded_sets = (
-        sets.join(compared.select("set_number").unique(), on="set_number", how="semi")
-        .pipe(seeded, TASK, *at_positions("object_id"))
-        .pipe(computed)
-    )
     return [form(name) for name in _OF_SETS]
 
 
 def _compared(sets: pl.LazyFrame, depths: pl.LazyFrame) -> pl.LazyFrame:
     """The pairs of each set of which depth sets all pairs apart, with the positions of both objects in the set."""
-    apart = depths.select("depth_pair", "low_id", "high_id", "near_id", "far_id", is_doubtful=~agree())
+    apart = depths.select("depth_pair", "low_id", "high_id", "near_id", is_doubtful=~agree())
     set_of = pl.col("set_number")
 
     def pairs(one: int, other: int) -> pl.LazyFrame:
@@ -148,8 +151,6 @@ def _compared(sets: pl.LazyFrame, depths: pl.LazyFrame) -> pl.LazyFrame:
             "set_number",
             "size",
             "depth_pair",
-            "near_id",
-            "far_id",
             "is_doubtful",
             near_position=pl.when(is_first_nearer).then("first").otherwise("second"),
             far_position=pl.when(is_first_nearer).then("second").otherwise("first"),
@@ -162,20 +163,21 @@ def _compared(sets: pl.LazyFrame, depths: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _rests_on(form: str, compared: pl.LazyFrame) -> pl.LazyFrame:
-    """The pairs that the answers of a form rest on, with `pair`, in the order of the answer, and `answer_id`."""
+    """The pairs that the answers of a form rest on, with `pair`, in the order of the answer, and `answer_position`."""
     last = pl.col("size") - 1
     near_rank, far_rank = last - pl.col("farther_ones"), pl.col("nearer_ones")
     if form == "nearest_of":
-        return compared.filter(pl.col("farther_ones") == last).with_columns(pair="far_position", answer_id="near_id")
+        nearest = compared.filter(pl.col("farther_ones") == last)
+        return nearest.with_columns(pair="far_position", answer_position="near_position")
     if form == "farthest_of":
-        return compared.filter(pl.col("nearer_ones") == last).with_columns(pair="near_position", answer_id="far_id")
+        farthest = compared.filter(pl.col("nearer_ones") == last)
+        return farthest.with_columns(pair="near_position", answer_position="far_position")
     ordered = pl.col("farther_ones").n_unique().over("set_number") == last
-    return compared.filter(ordered & (far_rank - near_rank == 1)).with_columns(pair=near_rank, answer_id="near_id")
+    neighbors = compared.filter(ordered & (far_rank - near_rank == 1))
+    return neighbors.with_columns(pair=near_rank, answer_position="near_position")
 
 
-def _told_set(
-    form: str, drafts: pl.LazyFrame, compared: pl.LazyFrame, named: pl.LazyFrame, depths: pl.LazyFrame
-) -> pl.LazyFrame:
+def _told_set(form: str, drafts: pl.LazyFrame, compared: pl.LazyFrame, depths: pl.LazyFrame) -> pl.LazyFrame:
     of_drafts = compared.join(drafts.select("set_number"), on="set_number", how="semi")
     rests_on = (
         _rests_on(form, of_drafts)
@@ -186,18 +188,23 @@ def _told_set(
         .pipe(computed)
     )
     readings = rests_on.pipe(numbered_readings).group_by("set_number", maintain_order=True).agg("e_readings")
-    answer_ids = pl.col("answer_id").unique(maintain_order=True)
+    positions = pl.col("answer_position")
     answers = rests_on.group_by("set_number", maintain_order=True).agg(
-        depth_models=pl.col("depth_models").str.join(MODELS_APART),
-        answer_object_ids=answer_ids if form != "order" else pl.concat([answer_ids, pl.col("far_id").last()]),
+        "depth_models",
+        answer_positions=pl.concat([positions, pl.col("far_position").last()])
+        if form == "order"
+        else positions.head(1),
     )
-    known = named.select("object_id", "name").pipe(collected)
     is_choice = pl.lit(_OF_SETS[form] == "choice")
     return (
-        drafts.pipe(of_set, named)
+        of_set(drafts)
         .join(readings, on="set_number")
         .join(answers, on="set_number")
-        .with_columns(answer_names=looked_up("answer_object_ids", known, "object_id", "name"))
+        .with_columns(
+            answer_object_ids=pl.col("object_ids").list.gather(pl.col("answer_positions")),
+            answer_names=pl.col("names").list.gather(pl.col("answer_positions")),
+            depth_models=joined_list(pl.col("depth_models")),
+        )
         .with_columns(
             answer_kind=pl.lit(_OF_SETS[form]),
             answer=pl.when(is_choice).then(pl.col("answer_names").list.first()),

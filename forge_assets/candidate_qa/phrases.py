@@ -10,6 +10,7 @@ from typing import Final
 
 import polars as pl
 
+from forge_assets.candidate_qa.choosing import placed
 from forge_assets.candidate_qa.depth_pairs import depth_pairs
 from forge_assets.candidate_qa.described import described_phrases
 from forge_assets.candidate_qa.entities import possible_objects
@@ -49,7 +50,10 @@ def color_facts(scenes: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
         image_id, category, `color`, `color_matches`: how many of the class it may fit, and `class_color_share`: the
         smallest share of a plain colour in the class; one row each colour that one of the class has.
     """
-    possible = possible_objects(scenes, config).select(*OF_CLASS, "color", "color_share", "unsure")
+    return _color_facts(possible_objects(scenes, config))
+
+
+def _color_facts(possible: pl.LazyFrame) -> pl.LazyFrame:
     of_class = possible.group_by(OF_CLASS).agg(
         untold=pl.col("color").null_count().cast(pl.Int32) + pl.col("unsure").first(),
         class_color_share=pl.col("color_share").min(),
@@ -92,13 +96,14 @@ def phrases(
         besides, or null), and `is_clear`: it can fit no other object, the class is counted alike at all
         thresholds where that matters, and `value` reaches what its kind needs.
     """
-    facts = _facts(scenes, config).pipe(computed)
+    possible = possible_objects(scenes, config).pipe(computed)
+    facts = _facts(possible, config.verification).pipe(computed)
     named = entities.select("image_id", "object_id", "category", "singular", "entities_of_class", spread="count_spread")
     is_row = (pl.len().over(OF_CLASS) > 1) & (pl.col("of_class") <= MAX_IN_ROW)
     in_row = facts.filter(is_row).pipe(computed)
     landmarks = _landmarks(entities, config.verification).pipe(computed)
-    colors = color_facts(scenes, config).pipe(computed)
-    counted_off = possible_objects(scenes, config).join(in_row, on="object_id", how="semi")
+    colors = _color_facts(possible).pipe(computed)
+    counted_off = possible.join(in_row, on="object_id", how="semi")
     depths = depth_pairs(counted_off, config.verification, within=OF_CLASS).pipe(computed)
     needed = clearness_needed(config.verification)
     reaches = pl.col("value") >= pl.col("kind").replace_strict(needed, default=None, return_dtype=pl.Float64)
@@ -127,20 +132,20 @@ def phrases(
 
 def _without_needless_colors(said: pl.LazyFrame) -> pl.LazyFrame:
     """Leave out a rank in a colour where the same kind of rank in the whole class is clear."""
-    rank = pl.col("kind").replace(dict(RANK_OF))
-    told_without = (pl.col("is_clear") & (pl.col("kind") == rank)).any().over("object_id", rank)
-    return said.filter(~(told_without & (pl.col("kind") != rank)))
+    rank = pl.col("kind").replace_strict(dict(RANK_OF), default=None)
+    clear = said.filter("is_clear").select("object_id", rank="kind")
+    return said.with_columns(rank=rank).join(clear, on=["object_id", "rank"], how="anti").drop("rank")
 
 
-def _facts(scenes: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
+def _facts(possible: pl.LazyFrame, thresholds: VerificationConfig) -> pl.LazyFrame:
     """What phrases state of each object that may be there; places in pixels, alike in a mirrored photo."""
     is_human = pl.col("origin") == "human"
 
     def seen_again(side: str) -> pl.Expr:
         return pl.when(is_human).then(pl.col(side)).otherwise(pl.col(f"mirror_{side}"))
 
-    occluded = pl.col("occlusion").fill_null(1.0) > config.verification.max_occlusion
-    return possible_objects(scenes, config).select(
+    occluded = pl.col("occlusion").fill_null(1.0) > thresholds.max_occlusion
+    return possible.select(
         "image_id",
         "object_id",
         "category",
@@ -216,26 +221,25 @@ def _by_landmark(
             is_left=pl.col("left") + pl.col("right") < pl.col("landmark_left") + pl.col("landmark_right"),
             class_and_landmark=pl.struct(*OF_CLASS, "landmark_id").rank("dense"),
         )
-        .sort("class_and_landmark")
         .pipe(computed)
     )
     group = "class_and_landmark"
     found: list[pl.LazyFrame] = []
     for side, own, other in (("left", "gap_left", "gap_right"), ("right", "gap_right", "gap_left")):
         on_side = pl.col("is_left") if side == "left" else ~pl.col("is_left")
-        lowest = pl.col(other).rank("ordinal").over(group) == 1
-        two_lowest = pl.col(other).bottom_k(2).min(), pl.col(other).bottom_k(2).max()
-        others_gap = pl.when(lowest).then(two_lowest[1].over(group)).otherwise(two_lowest[0].over(group))
+        lowest, second_lowest = pl.col(other).first().over(group), pl.col(other).shift(-1)
         found.append(
-            by_landmark.with_columns(
-                matches=on_side.cast(pl.Int32).sum().over(group) + pl.col("unsure"), others_gap=others_gap
+            by_landmark.pipe(placed, group, (other,))
+            .with_columns(
+                matches=on_side.cast(pl.Int32).sum().over(group) + pl.col("unsure"),
+                others_gap=pl.when(pl.col("place") == 0).then(second_lowest).otherwise(lowest),
             )
             .filter((pl.col(own) > 0) & on_side)
             .with_columns(value=pl.min_horizontal(own, "others_gap"), side=pl.lit(side))
             .select("object_id", "side", "value", "matches", "landmark", "landmark_id")
         )
-    clearest = pl.struct("matches", -pl.col("value"), "landmark_id", "side").rank("ordinal").over("object_id") == 1
-    best = pl.concat(found).filter(clearest).join(named, on="object_id")
+    clearest = ("matches", -pl.col("value"), "landmark_id", "side")
+    best = pl.concat(found).pipe(placed, "object_id", clearest).filter(pl.col("place") == 0).join(named, on="object_id")
     return stated(
         best,
         pl.lit(SIDE_OF),

@@ -9,6 +9,7 @@ from typing import Final
 
 import polars as pl
 
+from forge_assets.candidate_qa.choosing import placed
 from forge_assets.candidate_qa.phrase_kinds import COLOR, COLORED, DEPTH_RANK, ORDINAL, SIZE, stated
 from forge_assets.in_memory import computed
 
@@ -90,22 +91,28 @@ def _by_place(rows: pl.LazyFrame, stating: Stating) -> list[pl.LazyFrame]:
     mirror_center = (pl.col("mirror_left") + pl.col("mirror_right")) / 2
     number, place = pl.col("number"), pl.col("place")
     doubtful = pl.col("is_doubtful").cast(pl.Int32)
+    doubtful_to_left = pl.col("doubtful_to_left")
 
     def step(name: str) -> pl.Expr:
-        return pl.col(name) - pl.col(name).shift(1).over("row")
+        return pl.col(name) - pl.col(name).shift(1)
 
     row = (
         rows.with_columns(center=center, mirror_center=mirror_center)
-        .sort("row", "center", "object_id")
+        .pipe(placed, "row", ("center", "object_id"))
         .with_columns(
-            place=pl.int_range(1, pl.len() + 1).over("row"),
+            place=place.cast(pl.Int64) + 1,
             number=pl.len().over("row").cast(pl.Int64),
-            doubtful_to_left=doubtful.cum_sum().over("row") - doubtful,
-            doubtful_to_right=doubtful.cum_sum(reverse=True).over("row") - doubtful,
+            doubtful_to_left=doubtful.cum_sum() - doubtful,
             before=pl.min_horizontal(step("center"), step("mirror_center").fill_null(UNSEEN)) / pl.col("width"),
         )
-        .with_columns(before=pl.when(place > 1).then("before"))
-        .with_columns(after=pl.col("before").shift(-1).over("row"))
+        .with_columns(
+            doubtful_to_left=doubtful_to_left - doubtful_to_left.first().over("row"),
+            before=pl.when(place > 1).then("before"),
+        )
+        .with_columns(
+            doubtful_to_right=doubtful.sum().over("row") - doubtful - doubtful_to_left,
+            after=pl.col("before").shift(-1),
+        )
         .with_columns(value=pl.min_horizontal("before", "after"))
         .filter(pl.col("value") > 0)
         .pipe(computed)
@@ -131,12 +138,12 @@ def _by_size(rows: pl.LazyFrame, stating: Stating) -> list[pl.LazyFrame]:
     """Such as "the largest dog"; one that is cut or hidden may be larger than it looks."""
     is_hidden = pl.col("is_hidden").cast(pl.Int32)
     ranked = (
-        rows.sort("row", "area", "object_id", descending=[False, True, False])
+        rows.pipe(placed, "row", (-pl.col("area"), "object_id"))
         .with_columns(
-            place=pl.int_range(1, pl.len() + 1).over("row"),
+            place=pl.col("place") + 1,
             number=pl.len().over("row"),
-            next_smaller=pl.col("area").shift(-1).over("row"),
-            next_larger=pl.col("area").shift(1).over("row"),
+            next_smaller=pl.col("area").shift(-1),
+            next_larger=pl.col("area").shift(1),
             hidden_others=is_hidden.sum().over("row") - is_hidden,
         )
         .pipe(computed)
@@ -159,22 +166,21 @@ def _by_depth(rows: pl.LazyFrame, depths: pl.LazyFrame, stating: Stating) -> lis
 
     The value is the weakest agreement with any other of the row, and there is no phrase where one does not agree.
     """
-    others = rows.select("row", other_id="object_id")
+    agreed = (
+        depths.filter(pl.col("agreement") > 0)
+        .select("near_id", "far_id", "agreement")
+        .join(rows.select("row", near_id="object_id", others=pl.len().over("row") - 1), on="near_id")
+        .join(rows.select("row", far_id="object_id"), on=["row", "far_id"])
+    )
     is_hidden = pl.col("is_occluded").cast(pl.Int32)
     hidden_others = is_hidden.sum().over("row") - is_hidden
     found: list[pl.LazyFrame] = []
-    for word, own, other, hidden in (
-        ("nearest to", "near_id", "far_id", is_hidden),
-        ("farthest from", "far_id", "near_id", hidden_others),
-    ):
+    for word, own, hidden in (("nearest to", "near_id", is_hidden), ("farthest from", "far_id", hidden_others)):
         weakest = (
-            rows.select("row", "object_id")
-            .join(others, on="row")
-            .filter(pl.col("object_id") != pl.col("other_id"))
-            .join(depths.select("agreement", object_id=own, other_id=other), on=["object_id", "other_id"], how="left")
-            .group_by("row", "object_id")
-            .agg(value=pl.col("agreement").fill_null(0.0).min())
-            .filter(pl.col("value") > 0)
+            agreed.group_by("row", object_id=own)
+            .agg(pl.first("others"), number=pl.len(), value=pl.col("agreement").min())
+            .filter(pl.col("number") == pl.col("others"))
+            .select("row", "object_id", "value")
         )
         ranked = rows.with_columns(matches=pl.col("unsure") + 1 + hidden).join(weakest, on=["row", "object_id"])
         found.append(stating(ranked, DEPTH_RANK, pl.format("{} {} the camera", "noun", pl.lit(word))))

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from forge_assets.candidate_qa.lists import MODELS_APART
+from forge_assets.candidate_qa.lists import joined_list
 from forge_assets.candidate_qa.phrases import COLOR
 from forge_assets.tables import PHRASE
 
@@ -53,7 +53,7 @@ def whole_classes(members: pl.LazyFrame) -> pl.LazyFrame:
         image_id, category, image_sha256, singular, plural, counts, `number` of objects, their `least_score`, their
         `object_ids` from left to right, and the `models` that found them.
     """
-    return members.group_by(CLASS_OF_PHOTO, maintain_order=True).agg(
+    of_class = members.group_by(CLASS_OF_PHOTO, maintain_order=True).agg(
         pl.first("image_sha256", "singular", "plural"),
         pl.col("object_id").alias("object_ids"),
         e_count_strict=pl.first("count_strict"),
@@ -62,8 +62,9 @@ def whole_classes(members: pl.LazyFrame) -> pl.LazyFrame:
         e_count_human=pl.first("count_human"),
         number=pl.len().cast(pl.Int32),
         least_score=pl.min("sure_score"),
-        models=pl.col("found_by").str.join(MODELS_APART),
+        models="found_by",
     )
+    return of_class.with_columns(models=joined_list(pl.col("models")))
 
 
 def colored_classes(members: pl.LazyFrame, classes: pl.LazyFrame, colors: pl.LazyFrame) -> pl.LazyFrame:

@@ -34,17 +34,20 @@ def worded(drafts: pl.LazyFrame, task: str, form: str) -> pl.LazyFrame:
     """
     words = _words(task, form)
     question = draw("seed", TEMPLATE_DIGIT, words.rows.height // words.ways)
+    said = _drawn(words, "said")
+    if words.has_no:
+        said = pl.when(pl.col("answer") == "no").then(_drawn(words, "said_if_no")).otherwise(said)
     return (
         drafts.with_columns(
             words_index=question * words.ways + draw("seed", ANSWER_DIGIT, words.ways),
             **{name: _OF_COUNT[name] for name in words.follows},
         )
-        .join(words.rows.lazy(), on="words_index")
-        .with_columns(answer=filled(pl.col("short"), words.in_short) if words.makes_short else pl.col("answer"))
+        .with_columns(answer=filled(_drawn(words, "short"), words.in_short) if words.makes_short else pl.col("answer"))
         .with_columns(
+            template_id=_drawn(words, "template_id"),
             short_answer="answer",
-            question=filled(pl.col("question"), words.in_question),
-            answer=filled(_said(words), words.in_answer),
+            question=filled(_drawn(words, "question"), words.in_question),
+            answer=filled(said, words.in_answer),
         )
     )
 
@@ -73,7 +76,7 @@ class _Words(NamedTuple):
     """The words of one form, and the names of the slots in them."""
 
     rows: pl.DataFrame
-    """Each question with each way to answer it: words_index, template_id, question, short, said and said_if_no."""
+    """Each question with each way to answer it: template_id, question, short, said and said_if_no."""
     ways: int
     """To answer a question."""
     makes_short: bool
@@ -99,16 +102,14 @@ def _words(task: str, form: str) -> _Words:
             question=pl.concat_str("question", "demand", separator=" ", ignore_nulls=True),
             short="short_answer",
             said="answer",
-            said_if_no="answer_if_no",
+            said_if_no=pl.coalesce("answer_if_no", "answer"),
         )
-        .with_row_index("words_index")
-        .with_columns(pl.col("words_index").cast(pl.Int64))
     )
     return _Words(
         rows=rows,
         ways=ways.height,
         makes_short=rows["short"].count() > 0,
-        has_no=rows["said_if_no"].count() > 0,
+        has_no=ways["answer_if_no"].count() > 0,
         in_question=_slots_of(rows["question"]),
         in_short=_slots_of(rows["short"]),
         in_answer=_slots_of(rows["said"], rows["said_if_no"]),
@@ -120,8 +121,6 @@ def _slots_of(*texts: pl.Series) -> list[str]:
     return sorted({slot for text in texts for sentence in text.drop_nulls().unique() for slot in slots_in(sentence)})
 
 
-def _said(words: _Words) -> pl.Expr:
-    """The answer's template: that for no where the answer is no and the form has words for it."""
-    if not words.has_no:
-        return pl.col("said")
-    return pl.when(pl.col("answer") == "no").then(pl.coalesce("said_if_no", "said")).otherwise("said")
+def _drawn(words: _Words, column: str) -> pl.Expr:
+    """What the words that are drawn for a row say in a column."""
+    return pl.lit(words.rows[column]).gather("words_index")

@@ -42,10 +42,14 @@ class Objects:
     """M boxes of the mirrored photo, turned back."""
     mirror_of: NDArray[np.intp]
     """Shape (D,): the mirrored photo's box of each, -1 without."""
+    mirror_iou: FloatArray
+    """Shape (D, M), 0 across categories."""
     second: SecondOpinion | None
     """None without a second detector."""
     second_of: NDArray[np.intp]
     """Shape (D,): the second detector's box of each, -1 without."""
+    second_iou: FloatArray
+    """Shape (D, S) for its S boxes, 0 across categories."""
     detected_of: NDArray[np.intp]
     """Shape (H,): the detector's box of each label, -1 without."""
     human_iou: FloatArray
@@ -84,6 +88,7 @@ def gather(
     human = _clipped(labels, photo)
     is_crowd = np.array([bool(label["is_crowd"] or label["is_group"]) for label in labels], dtype=np.bool_)
     mirror_iou = iou_matrix(detected.xyxy, mirrored.xyxy) * _same(detected.categories, mirrored.categories)
+    second_iou = _second_iou(detected, second)
     human_iou = iou_matrix(human, detected.xyxy) * _same(categories, detected.categories) * ~is_crowd[:, None]
     detected_of = match_one_to_one(human_iou, MIN_HUMAN_MATCH_IOU)
 
@@ -103,8 +108,10 @@ def gather(
         detected=detected,
         mirrored=mirrored,
         mirror_of=match_one_to_one(mirror_iou, MIN_MIRROR_MATCH_IOU),
+        mirror_iou=mirror_iou,
         second=second,
-        second_of=_second_of(detected, second),
+        second_of=match_one_to_one(second_iou, MIN_MIRROR_MATCH_IOU),
+        second_iou=second_iou,
         detected_of=detected_of,
         human_iou=human_iou,
         person_of=(human_person, detected_person),
@@ -207,16 +214,15 @@ def _mirror_evidence(found: Objects, detected: int) -> dict[str, float | None]:
     box = found.mirrored.xyxy[match]
     return {
         "mirror_score": float(found.mirrored.scores[match]),
-        "mirror_iou": float(iou_matrix(found.detected.xyxy[[detected]], box[None])[0, 0]),
+        "mirror_iou": float(found.mirror_iou[detected, match]),
         **_corners("mirror_", box),
     }
 
 
-def _second_of(detected: Boxes, second: SecondOpinion | None) -> NDArray[np.intp]:
+def _second_iou(detected: Boxes, second: SecondOpinion | None) -> FloatArray:
     if second is None:
-        return np.full(len(detected), _NOBODY)
-    same = _same(detected.categories, second.boxes.categories)
-    return match_one_to_one(iou_matrix(detected.xyxy, second.boxes.xyxy) * same, MIN_MIRROR_MATCH_IOU)
+        return np.empty((len(detected), 0))
+    return iou_matrix(detected.xyxy, second.boxes.xyxy) * _same(detected.categories, second.boxes.categories)
 
 
 def _second_evidence(found: Objects, category: str, detected: int) -> dict[str, float | None]:
@@ -226,10 +232,9 @@ def _second_evidence(found: Objects, category: str, detected: int) -> dict[str, 
     match = int(found.second_of[detected]) if detected >= 0 else _NOBODY
     if match < 0:
         return {"second_score": 0.0, "second_iou": 0.0}
-    box = found.second.boxes.xyxy[match]
     return {
         "second_score": float(found.second.boxes.scores[match]),
-        "second_iou": float(iou_matrix(found.detected.xyxy[[detected]], box[None])[0, 0]),
+        "second_iou": float(found.second_iou[detected, match]),
     }
 
 

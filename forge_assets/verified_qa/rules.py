@@ -3,8 +3,10 @@
 A rule is one Polars expression over rows of `candidate_qa`: nothing but the pair's own evidence.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal
 
 import polars as pl
@@ -48,8 +50,8 @@ class Rule:
     """Forms that it does not concern."""
     may_be_silent: bool = False
     """Whether a pair without a value passes, since it has nothing for the rule to look at."""
-    of_object_pairs: bool = False
-    """Whether the value costs the more, the more pairs of objects the rules are made for."""
+    by_number: Callable[[int], pl.Expr] | None = None
+    """The value for so many pairs of objects at most, where it costs the more, the more these are."""
 
     def concerns(self, task: str, form: str) -> bool:
         """Whether pairs of a form are held to the rule."""
@@ -75,6 +77,11 @@ def _each(field: str) -> pl.Expr:
     return pl.when(~_evidence(field).list.eval(pl.element().is_null()).list.any()).then(_evidence(field))
 
 
+def _least(items: pl.Expr, number: pl.Expr) -> pl.Expr:
+    """The smallest number that lists have of an item, null where none has one; nulls cost `list.min` several times."""
+    return items.list.eval(number.fill_null(math.inf)).list.min().replace(math.inf, None)
+
+
 def _smallest_area() -> pl.Expr:
     """Area of the smallest box named, as a share of the photo."""
     x1, y1, x2, y2 = (pl.element().arr.get(index) for index in range(4))
@@ -89,8 +96,8 @@ def _count_spread() -> pl.Expr:
     counts.append(pl.col("object_ids").list.len().cast(pl.Int32) - landmarks)
     known = pl.all_horizontal(*(count.is_not_null() for count in counts))
     of_class = pl.when(known).then(pl.max_horizontal(*counts, human) - pl.min_horizontal(*counts, human))
-    of_phrases = _of_phrases(pl.element().struct.field("count_spread")).list.max().fill_null(0)
-    of_whole_class = (pl.col("task").cast(pl.String) == "counting") | pl.col("form").is_in(list(WHOLE_CLASS))
+    of_phrases = _of_phrases(pl.element().struct.field("count_spread").fill_null(0)).list.max().fill_null(0)
+    of_whole_class = (pl.col("task") == "counting") | pl.col("form").is_in(list(WHOLE_CLASS))
     return of_phrases + pl.when(of_whole_class).then(of_class).otherwise(0)
 
 
@@ -112,7 +119,7 @@ def phrase_margin(thresholds: VerificationConfig) -> pl.Expr:
     """
     kind, value = pl.element().struct.field("kind"), pl.element().struct.field("value")
     needed = kind.replace_strict(clearness_needed(thresholds), default=None, return_dtype=pl.Float64)
-    return _of_phrases(pl.when(kind != CLASS).then((value / needed).fill_null(0.0))).list.min()
+    return _least(_evidence("phrases"), pl.when(kind != CLASS).then((value / needed).fill_null(0.0)))
 
 
 def agreement(thresholds: VerificationConfig, most_pairs: int) -> pl.Expr:
@@ -121,11 +128,7 @@ def agreement(thresholds: VerificationConfig, most_pairs: int) -> pl.Expr:
     1 is just enough. An answer about several objects rests on one pair for each object but one; with more than
     `most_pairs` it is null.
     """
-    pair = pl.element().struct.field("pair").fill_null(0)
-    of_pairs = [
-        pair_agreement(_evidence("readings").list.eval(pl.element().filter(pair == number)), thresholds)
-        for number in range(most_pairs)
-    ]
+    of_pairs = [pair_agreement(_evidence("readings"), thresholds, number) for number in range(most_pairs)]
     needed = pl.col("object_ids").list.len().cast(pl.Int32) - 1
     weakest = pl.min_horizontal(
         pl.when(needed > number).then(agreed.fill_null(0.0)) for number, agreed in enumerate(of_pairs)
@@ -154,7 +157,7 @@ def rules(thresholds: VerificationConfig, most_pairs: int = MAX_COMPARED) -> lis
             without=NAMES_NO_OBJECT,
         ),
         Rule(
-            "second_detector", TASKS, _evidence("second_scores").list.min(), thresholds.min_second_score,
+            "second_detector", TASKS, _least(_evidence("second_scores"), pl.element()), thresholds.min_second_score,
             without=NAMES_NO_OBJECT, may_be_silent=True,
         ),
         Rule("object_size", TASKS, _smallest_area(), thresholds.min_area_share, without=NAMES_NO_OBJECT),
@@ -170,7 +173,8 @@ def rules(thresholds: VerificationConfig, most_pairs: int = MAX_COMPARED) -> lis
         ),
         Rule("readings_contradict", deep, order_kept(_evidence("readings")), 1.0, graded=False, forms=BY_DEPTH),
         Rule(
-            "depth_readings", deep, agreement(thresholds, most_pairs), 1.0, forms=BY_DEPTH, of_object_pairs=True
+            "depth_readings", deep, agreement(thresholds, most_pairs), 1.0, forms=BY_DEPTH,
+            by_number=partial(agreement, thresholds),
         ),
         Rule("horizontal_gap", sided, _evidence("gap"), thresholds.min_gap, forms=BY_SIDE),
         Rule("mirror_gap", sided, _evidence("mirror_gap"), thresholds.min_gap, forms=BY_SIDE),

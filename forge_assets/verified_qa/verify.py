@@ -1,6 +1,6 @@
 """Apply the rules: every candidate ends up verified with a score, or rejected with the rule that it broke."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import polars as pl
 
@@ -66,7 +66,7 @@ def _verdicts(pairs: pl.DataFrame, thresholds: VerificationConfig) -> pl.DataFra
         orient="row",
     )
     return (
-        _values(pairs, checks, thresholds)
+        _values(pairs, checks)
         .with_columns(first=first, score=pl.min_horizontal(margins).fill_null(0.0))
         .select(_ROW, "first", "score", value=value)
         .join(told, on="first", how="left", maintain_order="left")
@@ -75,20 +75,21 @@ def _verdicts(pairs: pl.DataFrame, thresholds: VerificationConfig) -> pl.DataFra
     )
 
 
-def _values(pairs: pl.DataFrame, checks: Sequence[Rule], thresholds: VerificationConfig) -> pl.LazyFrame:
+def _values(pairs: pl.DataFrame, checks: Sequence[Rule]) -> pl.LazyFrame:
     """One row a pair: whether each rule concerns it, and what the rule sees in it; null where it does not."""
     looked_at = pairs.select(*_LOOKED_AT).with_row_index(_ROW)
     concerns = _concerns(pairs, checks)
-    at_once = [rule for rule in checks if not rule.of_object_pairs]
+    readings = looked_at.select(_ROW, "object_ids", evidence=pl.struct(pl.col("evidence").struct.field("readings")))
+    at_once = [rule for rule in checks if rule.by_number is None]
     found = (
         pl.concat([looked_at.lazy(), concerns.lazy()], how="horizontal")
         .select(_ROW, *concerns.columns, *(rule.value.cast(pl.Float64).alias(rule.name) for rule in at_once))
         .with_columns(pl.when(_concerned_by(rule)).then(rule.name).alias(rule.name) for rule in at_once)
     )
     for rule in checks:
-        if rule.of_object_pairs:
-            concerned = looked_at.select(pl.all().gather(concerns[_concerned_by(rule)].arg_true()))
-            value = _by_number_of_objects(concerned, rule.name, thresholds)
+        if rule.by_number is not None:
+            concerned = readings.filter(concerns[_concerned_by(rule)])
+            value = _by_number_of_objects(concerned, rule.name, rule.by_number)
             found = found.join(value, on=_ROW, how="left", maintain_order="left")
     return found
 
@@ -111,10 +112,9 @@ def _concerns(pairs: pl.DataFrame, checks: Sequence[Rule]) -> pl.DataFrame:
     return of_pairs.drop("task", "form")
 
 
-def _by_number_of_objects(pairs: pl.DataFrame, name: str, thresholds: VerificationConfig) -> pl.LazyFrame:
+def _by_number_of_objects(pairs: pl.DataFrame, name: str, value: Callable[[int], pl.Expr]) -> pl.LazyFrame:
     """The value of a rule, found apart for each number of objects: two are not to cost as much as many."""
     found = [pl.LazyFrame(schema={_ROW: pl.get_index_type(), name: pl.Float64})]
     for (objects,), alike in pairs.group_by(pl.col("object_ids").list.len().fill_null(0)):
-        [value] = [rule.value for rule in rules(thresholds, max(objects, 2) - 1) if rule.name == name]
-        found.append(alike.lazy().select(_ROW, value.cast(pl.Float64).alias(name)))
+        found.append(alike.lazy().select(_ROW, value(max(objects, 2) - 1).cast(pl.Float64).alias(name)))
     return pl.concat(found)

@@ -66,10 +66,10 @@ class Boxes:
         corners = np.asarray(xyxy, dtype=np.float64).reshape(-1, 4)
         corners = np.clip(corners, 0.0, np.array([width, height, width, height], dtype=np.float64))
         confidence = np.asarray(scores, dtype=np.float64).reshape(-1)
-        names = np.array([coco_name(name) for name in categories], dtype=np.str_)
         solid = (corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1]) & (confidence >= score_floor)
+        corners, confidence = corners[solid], confidence[solid]
+        names = np.array([coco_name(name) for name, keep in zip(categories, solid, strict=True) if keep], dtype=np.str_)
         order = np.lexsort((*corners.T[::-1], names, -confidence))
-        order = order[solid[order]]
         kept = order[_suppress(corners[order], names[order], iou_threshold)]
         return cls(corners[kept], confidence[kept], [str(name) for name in names[kept]])
 

@@ -30,6 +30,7 @@ RawKind = Literal["metric", "relative_inverse", "relative"]
 
 _METRIC_TYPES: Final = frozenset({"depth_pro", "glpn", "zoedepth"})
 _ONNX_FOLDER: Final = "session.model_external_initializers_file_folder_path"
+_ONNX_SPINNING: Final = "session.intra_op.allow_spinning"
 _FLAT_DISPARITY: Final = 1e-30
 _DISPARITY_FLOOR: Final = 0.05
 _DEPTH_FLOOR: Final = 1e-3
@@ -143,6 +144,8 @@ class OnnxDepth:
         self._scaling = config.input_scaling
         options = onnxruntime.SessionOptions()
         options.use_deterministic_compute = True
+        # Threads that spin while they wait take the cores from those that decode photos and store maps.
+        options.add_session_config_entry(_ONNX_SPINNING, "0")
         self._session: Any = _session_of_one_file(weights.path, options, onnx_providers(config.device))
         entry = self._session.get_inputs()[0]
         self._input = entry.name

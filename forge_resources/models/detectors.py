@@ -153,13 +153,12 @@ class EmbeddedDetector:
 
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Boxes]:
         """Find objects; see `Detector.detect`."""
-        return [self._detect(image) for image in images]
+        with prepared(_ssd_input, images) as inputs:
+            return [self._detect(one.result(), image) for one, image in zip(inputs, images, strict=True)]
 
-    def _detect(self, image: NDArray[np.uint8]) -> Boxes:
-        import cv2
-
+    def _detect(self, blob: NDArray[np.float32], image: NDArray[np.uint8]) -> Boxes:
         height, width = image.shape[:2]
-        self._network.setInput(cv2.dnn.blobFromImage(image, size=(_SSD_SIDE, _SSD_SIDE)))
+        self._network.setInput(blob)
         raw = np.asarray(self._network.forward(), dtype=np.float64).reshape(-1, 7)
         raw = raw[raw[:, 2] > 0]
         return Boxes.build(
@@ -171,6 +170,12 @@ class EmbeddedDetector:
             score_floor=self._config.score_floor,
             iou_threshold=self._config.iou_threshold,
         )
+
+
+def _ssd_input(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    import cv2
+
+    return np.asarray(cv2.dnn.blobFromImage(image, size=(_SSD_SIDE, _SSD_SIDE)), dtype=np.float32)
 
 
 def encode(processor: Any, image: NDArray[np.uint8]) -> dict[str, Any]:  # noqa: ANN401 - transformers' are untyped

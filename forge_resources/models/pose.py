@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forge_resources.config import PoseConfig
+from forge_resources.models.batching import prepared
 from forge_resources.models.boxes import FloatArray, iou_matrix, match_one_to_one
 from forge_resources.models.devices import UnsupportedSettingError, require_plain_cpu, with_precision
 from forge_resources.models.embedded import MOVENET, POSE_IDENTITY, embedded_file, require_interpreter
@@ -87,21 +88,27 @@ class EmbeddedPose:
         self.identity = POSE_IDENTITY
         self._network: Any = Interpreter(model_path=str(embedded_file(MOVENET)), num_threads=1)
         self._network.allocate_tensors()
-        self._input = self._network.get_input_details()[0]
+        entry = self._network.get_input_details()[0]
+        self._input, self._side = entry["index"], int(entry["shape"][1])
         self._output = self._network.get_output_details()[0]["index"]
 
     def estimate(self, images: Sequence[NDArray[np.uint8]], person_boxes: Sequence[FloatArray]) -> list[FloatArray]:
         """Read keypoints; see `PoseEstimator.estimate`."""
-        return [
-            np.stack([self._read(image, box) for box in boxes]) if len(boxes) else np.empty((0, KEYPOINTS, 3))
-            for image, boxes in zip(images, person_boxes, strict=True)
-        ]
+        people = [(image, box) for image, boxes in zip(images, person_boxes, strict=True) for box in boxes]
+        with prepared(self._crop, people) as crops:
+            waiting = iter(crops)
+            return [
+                np.array([self._read(next(waiting).result(), box) for box in boxes]).reshape(-1, KEYPOINTS, 3)
+                for boxes in person_boxes
+            ]
 
-    def _read(self, image: NDArray[np.uint8], box: FloatArray) -> FloatArray:
+    def _crop(self, person: tuple[NDArray[np.uint8], FloatArray]) -> NDArray[np.uint8]:
+        image, box = person
+        return _crop(image, *crop_square(box), self._side)
+
+    def _read(self, crop: NDArray[np.uint8], box: FloatArray) -> FloatArray:
         left, top, side = crop_square(box)
-        self._network.set_tensor(
-            self._input["index"], _crop(image, left, top, side, int(self._input["shape"][1]))[None]
-        )
+        self._network.set_tensor(self._input, crop[None])
         self._network.invoke()
         y, x, score = self._network.get_tensor(self._output)[0, 0].astype(np.float64).T
         return np.stack([left + x * side, top + y * side, score], axis=1)

@@ -1,11 +1,15 @@
 """How much of `detections` and `depth_maps` the networks themselves take.
 
-    python tests/benchmarks/networks.py [--photos 64] [--config forge.yaml]
+    python tests/benchmarks/networks.py [--photos 64] [--config forge.yaml | --untrained] [--stage depth_maps]
 
 The photos are those that ship inside installed packages, repeated. The limit is measured in the same process: what
 the stage passed to its networks, in the same batches, is kept and passed to them again, one after another, with
 nothing around them. Stage and limit take turns and the best run of each counts. Without --config the embedded
 networks run, and those below FORGE_SHARED if that is set.
+
+With --untrained the depth network is Depth-Anything-V2-Small as it is published, by its architecture, its input and
+its preparation of photos, but with weights drawn at random: its depths mean nothing, and it takes the time that the
+trained one takes.
 """
 
 import argparse
@@ -13,7 +17,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -43,6 +47,8 @@ REPEATS = 2
 HOUR_S = 3_600
 BOUND = 0.9
 ELSEWHERE = "python tests/benchmarks/networks.py --photos 500 --config forge.yaml"
+STAGES = ("detections", "depth_maps")
+UNTRAINED = "Depth-Anything-V2-Small, untrained"
 
 Stage = Callable[[], Manifest]
 
@@ -200,18 +206,19 @@ def write_photos(lake: Lake, count: int) -> None:
     lake.write("raw_images", KEY, [pl.DataFrame(rows, schema=dict(RAW_IMAGES))], RAW_IMAGES)
 
 
-def stages(lake: Lake, config: ForgeConfig) -> dict[str, Stage]:
-    """The stages with their reading and writing; their networks are loaded here."""
-    networks, estimators = Networks.load(config), load_depth(config)
+def stages(lake: Lake, config: ForgeConfig, wanted: Collection[str] = STAGES) -> dict[str, Stage]:
+    """Those wanted, with their reading and writing; their networks are loaded here."""
     models = config.models
-    made: dict[str, Stage] = {
-        "detections": lambda: lake.write(
+    made: dict[str, Stage] = {}
+    if "detections" in wanted:
+        networks = Networks.load(config)
+        made["detections"] = lambda: lake.write(
             "detections",
             KEY,
             detections(lake.batches("raw_images", KEY, models.detector.batch_size), networks, models),
             DETECTIONS,
         )
-    }
+    estimators = load_depth(config) if "depth_maps" in wanted else []
     if estimators:
         made["depth_maps"] = lambda: lake.write(
             "depth_maps",
@@ -281,6 +288,54 @@ def configurations() -> dict[str, ForgeConfig]:
     return {name: ForgeConfig.model_validate({"models": models}) for name, models in found.items()}
 
 
+def untrained(folder: Path) -> ForgeConfig:
+    """The embedded networks, and Depth-Anything-V2-Small with weights drawn at random.
+
+    The settings are those of `depth-anything/Depth-Anything-V2-Small-hf`.
+
+    Args:
+        folder: empty; the network is saved in it and loaded from it as a trained one would be.
+    """
+    import torch
+    from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config, DPTImageProcessor
+    from transformers.image_utils import PILImageResampling
+    from transformers.utils.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+    torch.manual_seed(0)
+    backbone = Dinov2Config.from_dict(
+        {
+            "hidden_size": 384,
+            "num_attention_heads": 6,
+            "num_hidden_layers": 12,
+            "image_size": 518,
+            "patch_size": 14,
+            "out_features": ["stage3", "stage6", "stage9", "stage12"],
+            "reshape_hidden_states": False,
+        }
+    )
+    network = DepthAnythingConfig(
+        backbone_config=backbone,
+        reassemble_hidden_size=384,
+        neck_hidden_sizes=[48, 96, 192, 384],
+        fusion_hidden_size=64,
+        head_hidden_size=32,
+        depth_estimation_type="relative",
+    )
+    DepthAnythingForDepthEstimation(network).save_pretrained(folder)
+    DPTImageProcessor(
+        size={"height": 518, "width": 518},
+        keep_aspect_ratio=True,
+        ensure_multiple_of=14,
+        resample=PILImageResampling.BICUBIC,
+        image_mean=IMAGENET_DEFAULT_MEAN,
+        image_std=IMAGENET_DEFAULT_STD,
+    ).save_pretrained(folder)
+    depth = {"backend": "transformers", "weights": str(folder), "sha256": sha256_of(folder)}
+    embedded = {"backend": "embedded"}
+    models = {"detector": embedded, "second_detector": None, "pose": embedded, "depth": [depth]}
+    return ForgeConfig.model_validate({"models": models})
+
+
 def devices_of(config: ForgeConfig) -> str:
     """The devices that networks are configured for."""
     sections: list[WeightsConfig] = [config.models.detector, config.models.pose, *config.models.depth]
@@ -293,25 +348,36 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, default=64, help="in the one shard; kept inputs take 10 MB each")
-    parser.add_argument("--config", type=Path, help="a forge.yaml, instead of the networks at hand")
+    parser.add_argument("--stage", choices=STAGES, help="that one alone")
+    networks_of = parser.add_mutually_exclusive_group()
+    networks_of.add_argument("--config", type=Path, help="a forge.yaml, instead of the networks at hand")
+    networks_of.add_argument("--untrained", action="store_true", help="Depth-Anything-V2-Small with random weights")
     arguments = parser.parse_args()
+    wanted = [arguments.stage] if arguments.stage else STAGES
     console = Console(width=120)
-    chosen = {arguments.config.name: load_config(arguments.config)} if arguments.config else configurations()
     table = Table(title=f"{arguments.photos} photos and their mirrors")
     table.add_column("networks", no_wrap=True)
     table.add_column("stage", no_wrap=True)
     for name in ("photos/s", "limit", "ratio", "CPU ms/photo", "limit's", "ratio by CPU", "hours for 2.8 million"):
         table.add_column(name, justify="right")
-    with tempfile.TemporaryDirectory() as root, listened() as calls:
+    with tempfile.TemporaryDirectory() as root, tempfile.TemporaryDirectory() as weights, listened() as calls:
         lake = Lake(Path(root))
         write_photos(lake, arguments.photos)
+        if arguments.config:
+            chosen = {arguments.config.name: load_config(arguments.config)}
+        elif arguments.untrained:
+            chosen = {UNTRAINED: untrained(Path(weights))}
+        else:
+            chosen = configurations()
         for networks, config in chosen.items():
             console.print(f"{networks}: device {devices_of(config)}")
-            for name, stage in stages(lake, config).items():
+            for name, stage in stages(lake, config, wanted).items():
                 whole, alone = compare(stage, calls)
                 table.add_row(networks, name, *_cells(arguments.photos, whole, alone))
     console.print(table)
     console.print(f"The goal is a ratio of {BOUND}. hours = {ALL_PHOTOS:,} / (photos a second) / {HOUR_S:,}.")
+    if arguments.untrained:
+        console.print(f"{UNTRAINED}: weights drawn at random. Its depths mean nothing; its speed is the trained one's.")
     if torch.cuda.is_available():
         console.print(f"Networks of device auto or cuda ran on {torch.cuda.get_device_name()}.")
     else:
