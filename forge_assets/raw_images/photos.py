@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,7 +19,7 @@ from forge_resources.images import PhotoInfo, UnusablePhoto, inspect, upright
 from forge_resources.parquet import IMAGE
 from forge_resources.perceptual_hash import ENOUGH_SIDE, HASH_BITS, perceptual_hash
 from forge_resources.shards import ShardKey
-from forge_resources.sources.base import Member, PhotoLabels, PhotoSource, ShardReader
+from forge_resources.sources.base import Member, PhotoLabels, PhotoSource, ShardReader, SourcePhoto
 
 BATCH_PHOTOS: Final = 128
 BATCH_BYTES: Final = 64_000_000
@@ -175,10 +176,13 @@ def _first_of_its_kind(outcome: "_Photo | _Reject", duplicates: ShardDuplicates)
 def _checked(
     members: Sequence[Member], shard: ShardReader, config: SourceConfig, threads: int
 ) -> Iterator["_Photo | _Reject"]:
-    """Each member read, decoded and labelled, in order; the threads work a bounded way ahead."""
+    """Each member read, decoded and labelled, in order; the threads work a bounded way ahead.
+
+    Reads wait and may be many; of decoding threads, more than there are cores only get in each other's way.
+    """
     ahead: deque[tuple[Member, Future[_Photo | _Reject]]] = deque()
     ahead_bytes = 0
-    with ThreadPoolExecutor(threads, thread_name_prefix="photos") as pool:
+    with ThreadPoolExecutor(threads, "reading") as reading, ThreadPoolExecutor(os.cpu_count(), "decoding") as decoding:
         try:
             for member in members:
                 while ahead and (
@@ -187,19 +191,26 @@ def _checked(
                     first, future = ahead.popleft()
                     ahead_bytes -= first.byte_size
                     yield future.result()
-                ahead.append((member, pool.submit(_check, member, shard, config)))
+                read = reading.submit(_read, member, shard, config)
+                ahead.append((member, decoding.submit(_check, member, read, shard, config)))
                 ahead_bytes += member.byte_size
             while ahead:
                 yield ahead.popleft()[1].result()
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            decoding.shutdown(wait=False, cancel_futures=True)
+            reading.shutdown(wait=False, cancel_futures=True)
 
 
-def _check(member: Member, shard: ShardReader, config: SourceConfig) -> "_Photo | _Reject":
+def _read(member: Member, shard: ShardReader, config: SourceConfig) -> SourcePhoto:
+    _require_bytes_under(config.max_bytes, member.byte_size)
+    photo = shard.read(member)
+    _require_bytes_under(config.max_bytes, len(photo.data))
+    return photo
+
+
+def _check(member: Member, read: "Future[SourcePhoto]", shard: ShardReader, config: SourceConfig) -> "_Photo | _Reject":
     try:
-        _require_bytes_under(config.max_bytes, member.byte_size)
-        photo = shard.read(member)
-        _require_bytes_under(config.max_bytes, len(photo.data))
+        photo = read.result()
         info, image = inspect(
             photo.data,
             max_pixels=config.max_pixels,
