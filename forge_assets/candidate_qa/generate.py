@@ -11,7 +11,7 @@ from forge_assets.candidate_qa.absent import zeros
 from forge_assets.candidate_qa.choosing import Form, chosen
 from forge_assets.candidate_qa.counting import counting
 from forge_assets.candidate_qa.depth_pairs import depth_pairs
-from forge_assets.candidate_qa.entities import entities
+from forge_assets.candidate_qa.entities import entities, possible_objects
 from forge_assets.candidate_qa.evidence import with_evidence
 from forge_assets.candidate_qa.grounding import grounding
 from forge_assets.candidate_qa.identity import QA_ID_DIGITS, blake3
@@ -31,7 +31,7 @@ from forge_resources.config import ForgeConfig
 VERSION = "3"
 PHOTOS_AT_ONCE = 2_000
 """So that memory follows these and not the shard; pairs of one photo depend on no other."""
-_BATCHES_AT_ONCE = min(2, pl.thread_pool_size())
+_BATCHES_AT_ONCE = 2
 """Queries of one batch keep hardly more than one core busy."""
 
 _IMAGE_COLUMNS = ("source", "shard", "image_width", "image_height", "split", "license")
@@ -61,13 +61,14 @@ def candidates(scenes: pl.DataFrame, config: ForgeConfig, descriptions: pl.DataF
         Rows of `CANDIDATE_QA`, sorted by image_id and qa_id.
     """
     photos = scenes["image_id"].unique().sort()
-    size = PHOTOS_AT_ONCE // _BATCHES_AT_ONCE
+    at_once = min(_BATCHES_AT_ONCE, pl.thread_pool_size())
+    size = PHOTOS_AT_ONCE // at_once
 
     def of_batch(start: int) -> pl.DataFrame:
         is_in_batch = pl.col("image_id").is_in(photos[start : start + size].implode())
         return _of_batch(scenes.filter(is_in_batch), config, descriptions)
 
-    with ThreadPoolExecutor(_BATCHES_AT_ONCE) as threads:
+    with ThreadPoolExecutor(at_once) as threads:
         found = list(threads.map(of_batch, range(0, len(photos), size)))
     return pl.concat([pl.DataFrame(schema=dict(CANDIDATE_QA)), *found])
 
@@ -107,11 +108,12 @@ def _of_batch(scenes: pl.DataFrame, config: ForgeConfig, descriptions: pl.DataFr
 def _scene(scenes: pl.DataFrame, config: ForgeConfig, descriptions: pl.DataFrame | None) -> _Scene:
     described = None if descriptions is None else descriptions.lazy()
     objects = entities(scenes.lazy(), config).pipe(computed)
+    possible = possible_objects(scenes.lazy(), config).pipe(computed)
     read = objects.select(_OF_OBJECT).pipe(computed)
-    said = phrases(scenes.lazy(), objects, config, described).with_row_index("phrase_number").pipe(collected)
+    said = phrases(possible, objects, config, described).with_row_index("phrase_number").pipe(collected)
     members = class_members(read, config.tasks.min_candidate_score).pipe(computed)
     whole = whole_classes(members).pipe(computed)
-    colored = colored_classes(members, whole, color_facts(scenes.lazy(), config))
+    colored = colored_classes(members, whole, color_facts(possible))
     numbered = colored.with_row_index("phrase_number", said.height).pipe(computed)
     return _Scene(
         scenes=scenes.lazy(),

@@ -13,7 +13,6 @@ import polars as pl
 from forge_assets.candidate_qa.choosing import placed
 from forge_assets.candidate_qa.depth_pairs import depth_pairs
 from forge_assets.candidate_qa.described import described_phrases
-from forge_assets.candidate_qa.entities import possible_objects
 from forge_assets.candidate_qa.phrase_kinds import CLASS, COLOR, RANK_OF, SIDE_OF, clearness_needed, stated
 from forge_assets.candidate_qa.ranked_phrases import OF_CLASS, UNSEEN, ranked_phrases
 from forge_assets.in_memory import collected_all, computed
@@ -39,21 +38,16 @@ NEIGHBORS: Final[Mapping[str, tuple[str, ...]]] = {
 """Colours that one person may call by the name of the other."""
 
 
-def color_facts(scenes: pl.LazyFrame, config: ForgeConfig) -> pl.LazyFrame:
+def color_facts(possible: pl.LazyFrame) -> pl.LazyFrame:
     """What the colours of all that may be of a class allow to be said of one of them.
 
     Args:
-        scenes: rows of `SCENES`.
-        config: the whole configuration.
+        possible: as `entities.possible_objects` gives them.
 
     Returns:
         image_id, category, `color`, `color_matches`: how many of the class it may fit, and `class_color_share`: the
         smallest share of a plain colour in the class; one row each colour that one of the class has.
     """
-    return _color_facts(possible_objects(scenes, config))
-
-
-def _color_facts(possible: pl.LazyFrame) -> pl.LazyFrame:
     of_class = possible.group_by(OF_CLASS).agg(
         untold=pl.col("color").null_count().cast(pl.Int32) + pl.col("unsure").first(),
         class_color_share=pl.col("color_share").min(),
@@ -80,12 +74,12 @@ def _like_colors() -> pl.LazyFrame:
 
 
 def phrases(
-    scenes: pl.LazyFrame, entities: pl.LazyFrame, config: ForgeConfig, descriptions: pl.LazyFrame | None = None
+    possible: pl.LazyFrame, entities: pl.LazyFrame, config: ForgeConfig, descriptions: pl.LazyFrame | None = None
 ) -> pl.LazyFrame:
     """Every phrase for every object that questions may name.
 
     Args:
-        scenes: rows of `SCENES`.
+        possible: as `entities.possible_objects` gives them.
         entities: as `entities.entities` gives them.
         config: the whole configuration.
         descriptions: rows of `DESCRIPTIONS`, where a vision-language model was asked.
@@ -96,13 +90,12 @@ def phrases(
         besides, or null), and `is_clear`: it can fit no other object, the class is counted alike at all
         thresholds where that matters, and `value` reaches what its kind needs.
     """
-    possible = possible_objects(scenes, config).pipe(computed)
     facts = _facts(possible, config.verification).pipe(computed)
     named = entities.select("image_id", "object_id", "category", "singular", "entities_of_class", spread="count_spread")
     is_row = (pl.len().over(OF_CLASS) > 1) & (pl.col("of_class") <= MAX_IN_ROW)
     in_row = facts.filter(is_row).pipe(computed)
     landmarks = _landmarks(entities, config.verification).pipe(computed)
-    colors = _color_facts(possible).pipe(computed)
+    colors = color_facts(possible).pipe(computed)
     counted_off = possible.join(in_row, on="object_id", how="semi")
     depths = depth_pairs(counted_off, config.verification, within=OF_CLASS).pipe(computed)
     needed = clearness_needed(config.verification)

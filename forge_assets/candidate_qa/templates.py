@@ -110,7 +110,7 @@ def _forms() -> list[_Form]:
 
 def _of_task(task: str) -> Iterator[_Form]:
     folder = resources.files("forge_assets.candidate_qa").joinpath("templates")
-    raw: dict[str, Any] = yaml.load(folder.joinpath(f"{task}.yaml").read_bytes(), Loader=yaml.CSafeLoader)
+    raw: dict[str, Any] = yaml.safe_load(folder.joinpath(f"{task}.yaml").read_text())
     version = raw.pop("version")
     for name, written in raw.items():
         shared = written.get(_AS)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forge_assets.candidate_qa.entities import entities
+from forge_assets.candidate_qa.entities import entities, possible_objects
 from forge_assets.candidate_qa.generate import candidates
 from forge_assets.candidate_qa.phrases import phrases
 from forge_assets.scenes.build import scenes
@@ -273,7 +273,7 @@ def said(make_scene):
                 objects.append((one.get("category", "car"), box, evidence))
                 places.append((photo, place))
         table = make_scene(*objects).lazy()
-        found = phrases(table, entities(table, CONFIG), CONFIG).collect()
+        found = phrases(possible_objects(table, CONFIG), entities(table, CONFIG), CONFIG).collect()
         columns = found.select("object_id", "text", "kind", "value", "matches", "is_clear")
         return {
             (*places[int(object_id.rsplit("#d")[1])], text): tuple(told)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forge_assets.candidate_qa.entities import entities
+from forge_assets.candidate_qa.entities import entities, possible_objects
 from forge_assets.candidate_qa.phrase_kinds import KINDS, telling_none_of
 from forge_assets.candidate_qa.phrases import NEIGHBORS, phrases
 from forge_assets.scenes.colors import BASIC_COLORS
@@ -22,7 +22,7 @@ def say(make_scene):
     def of(*objects):
         scenes = make_scene(*objects).lazy()
         config = ForgeConfig()
-        found = phrases(scenes, entities(scenes, config), config).collect()
+        found = phrases(possible_objects(scenes, config), entities(scenes, config), config).collect()
         said = {}
         for object_id, *told in found.select(
             "object_id", "text", "value", "matches", "count_spread", "is_clear"
@@ -424,6 +424,6 @@ def test_a_crowd_makes_a_row_unclear(say):
 
 def test_phrases_of_an_empty_table(make_scene):
     scenes = make_scene().lazy()
-    found = phrases(scenes, entities(scenes, ForgeConfig()), ForgeConfig()).collect()
+    found = phrases(possible_objects(scenes, ForgeConfig()), entities(scenes, ForgeConfig()), ForgeConfig()).collect()
     assert found.height == 0
     assert found.schema["is_clear"] == pl.Boolean()
