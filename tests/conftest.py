@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +28,15 @@ from forge_resources.s3 import S3Config, S3Uri, client
 _BUCKETS = itertools.count()
 _DATABASES = itertools.count()
 SECRET = "the-secret-that-no-message-may-hold"
+
+
+def pytest_configure() -> None:
+    """Give absl's log handler the process's own stderr, which it never closes.
+
+    Imported by OpenVINO within a test, it would take pytest's, and close that as soon as Dagster configures logging.
+    """
+    with contextlib.suppress(ModuleNotFoundError), contextlib.redirect_stderr(sys.__stderr__):
+        import absl.logging  # noqa: F401
 
 
 @pytest.fixture(scope="session")
