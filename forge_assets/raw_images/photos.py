@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import polars as pl
+from more_itertools import constrained_batches
 
 from forge_assets.raw_images.naming import LabelNaming
 from forge_assets.raw_images.shard_duplicates import SAME_PICTURE, ShardDuplicates
@@ -25,9 +26,9 @@ BATCH_PHOTOS: Final = 128
 BATCH_BYTES: Final = 64_000_000
 HARMLESS_LABEL_RULES: Final = ("label_duplicate", "label_absent", "label_unrelated")
 """They lose no object: it stands in the labels once more, nobody labelled the photo, or its own row tells of it."""
-_AHEAD_PHOTOS: Final = 8
-"""Photos that are read or waiting, for each thread."""
 _AHEAD_BYTES: Final = 64_000_000
+_HANDFUL: Final = 32
+"""Photos that go from thread to thread together, at most."""
 _SPLIT_DIGITS: Final = 8
 _INFO_COLUMNS: Final = tuple(field.name for field in dataclasses.fields(PhotoInfo))
 _OF_LABELS: Final = {name: RAW_IMAGES[name] for name in ("labels", "points", "counts", "relationships")}
@@ -176,41 +177,68 @@ def _first_of_its_kind(outcome: "_Photo | _Reject", duplicates: ShardDuplicates)
 def _checked(
     members: Sequence[Member], shard: ShardReader, config: SourceConfig, threads: int
 ) -> Iterator["_Photo | _Reject"]:
-    """Each member read, decoded and labelled, in order; the threads work a bounded way ahead.
+    """Each member read, decoded and labelled, in order; the threads work a bounded way ahead, a handful each.
 
     Reads wait and may be many; of decoding threads, more than there are cores only get in each other's way.
     """
-    ahead: deque[tuple[Member, Future[_Photo | _Reject]]] = deque()
+    ahead: deque[tuple[int, Future[list[_Photo | _Reject]]]] = deque()
     ahead_bytes = 0
     with ThreadPoolExecutor(threads, "reading") as reading, ThreadPoolExecutor(os.cpu_count(), "decoding") as decoding:
         try:
-            for member in members:
-                while ahead and (
-                    len(ahead) >= _AHEAD_PHOTOS * threads or ahead_bytes + member.byte_size > _AHEAD_BYTES
-                ):
-                    first, future = ahead.popleft()
-                    ahead_bytes -= first.byte_size
-                    yield future.result()
-                read = reading.submit(_read, member, shard, config)
-                ahead.append((member, decoding.submit(_check, member, read, shard, config)))
-                ahead_bytes += member.byte_size
+            for handful in _handfuls(members, threads):
+                size = sum(member.byte_size for member in handful)
+                while ahead and (len(ahead) > threads or ahead_bytes + size > _AHEAD_BYTES):
+                    first_size, first = ahead.popleft()
+                    ahead_bytes -= first_size
+                    yield from first.result()
+                read = reading.submit(_read_all, handful, shard, config)
+                ahead.append((size, decoding.submit(_check_all, handful, read, shard, config)))
+                ahead_bytes += size
             while ahead:
-                yield ahead.popleft()[1].result()
+                yield from ahead.popleft()[1].result()
         finally:
             decoding.shutdown(wait=False, cancel_futures=True)
             reading.shutdown(wait=False, cancel_futures=True)
 
 
-def _read(member: Member, shard: ShardReader, config: SourceConfig) -> SourcePhoto:
-    _require_bytes_under(config.max_bytes, member.byte_size)
-    photo = shard.read(member)
-    _require_bytes_under(config.max_bytes, len(photo.data))
+def _handfuls(members: Sequence[Member], threads: int) -> Iterator[tuple[Member, ...]]:
+    """Members in order, fewer at a time where there are few, so that all threads have some to read."""
+    most = min(max(len(members) // (4 * threads), 1), _HANDFUL)
+    return constrained_batches(members, _AHEAD_BYTES // 4, most, get_len=lambda member: member.byte_size, strict=False)
+
+
+def _read_all(members: Sequence[Member], shard: ShardReader, config: SourceConfig) -> "list[SourcePhoto | _Reject]":
+    return [_read(member, shard, config) for member in members]
+
+
+def _check_all(
+    members: Sequence[Member],
+    read: "Future[list[SourcePhoto | _Reject]]",
+    shard: ShardReader,
+    config: SourceConfig,
+) -> "list[_Photo | _Reject]":
+    return [
+        photo if isinstance(photo, _Reject) else _check(member, photo, shard, config)
+        for member, photo in zip(members, read.result(), strict=True)
+    ]
+
+
+def _read(member: Member, shard: ShardReader, config: SourceConfig) -> "SourcePhoto | _Reject":
+    try:
+        _require_bytes_under(config.max_bytes, member.byte_size)
+        photo = shard.read(member)
+        _require_bytes_under(config.max_bytes, len(photo.data))
+    except UnusablePhoto as error:
+        return _Reject(member.path, error.rule, error.detail)
+    except FileNotFoundError as error:
+        return _Reject(member.path, "missing_photo", error.strerror or str(error))
+    except OSError as error:
+        return _Reject(member.path, "unreadable_file", error.strerror or str(error))
     return photo
 
 
-def _check(member: Member, read: "Future[SourcePhoto]", shard: ShardReader, config: SourceConfig) -> "_Photo | _Reject":
+def _check(member: Member, photo: SourcePhoto, shard: ShardReader, config: SourceConfig) -> "_Photo | _Reject":
     try:
-        photo = read.result()
         info, image = inspect(
             photo.data,
             max_pixels=config.max_pixels,
@@ -220,10 +248,6 @@ def _check(member: Member, read: "Future[SourcePhoto]", shard: ShardReader, conf
         )
     except UnusablePhoto as error:
         return _Reject(member.path, error.rule, error.detail)
-    except FileNotFoundError as error:
-        return _Reject(member.path, "missing_photo", error.strerror or str(error))
-    except OSError as error:
-        return _Reject(member.path, "unreadable_file", error.strerror or str(error))
     return _Photo(
         path=member.path,
         data=photo.data,

@@ -1,5 +1,8 @@
 """What several benchmarks share: scenes of drawn objects, the memory of a process, and tables of results."""
 
+import forge_assets  # noqa: F401 - before Polars, as in all that users start
+
+# isort: split
 import gc
 import resource
 import time

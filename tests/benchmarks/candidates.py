@@ -6,6 +6,9 @@ all columns of the contract, for one form of one task, and writes them as the la
 alone cost. Two more tables show what the size of a shard and the number of objects of a photo cost.
 """
 
+import forge_assets  # noqa: F401 - before Polars, as in all that users start
+
+# isort: split
 import argparse
 import tempfile
 from pathlib import Path

@@ -4,6 +4,9 @@ Run: `python tests/benchmarks/scenes.py [--photos 2000]`. The loop has as many t
 the maps from the lake, joins all else and writes. Colours are left out: `colors.py` measures them.
 """
 
+import forge_assets  # noqa: F401 - before Polars, as in all that users start
+
+# isort: split
 import argparse
 import tempfile
 from concurrent.futures import ThreadPoolExecutor

@@ -209,7 +209,7 @@ def test_batches_close_by_bytes_too(monkeypatch):
     assert rows.height == 4
 
 
-@pytest.mark.parametrize(("limit", "value", "most"), [("_AHEAD_PHOTOS", 1, 5), ("_AHEAD_BYTES", 2_500, 3)])
+@pytest.mark.parametrize(("limit", "value", "most"), [("_HANDFUL", 1, 5), ("_AHEAD_BYTES", 2_500, 3)])
 def test_no_more_is_read_ahead_than_bounded(monkeypatch, limit, value, most):
     monkeypatch.setattr(stage, limit, value)
     body = b"\0" * (1_000 - len(png(0)))
