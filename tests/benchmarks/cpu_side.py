@@ -18,6 +18,7 @@ from typing import NamedTuple
 from _bench import drawn_scenes, peak_mb
 
 from forge_assets.candidate_qa.generate import candidates
+from forge_assets.in_memory import collected
 from forge_assets.tables import CANDIDATE_QA, REJECTED_QA, SCENES, VERIFIED_QA
 from forge_assets.verified_qa.verify import verify
 from forge_resources.config import ForgeConfig
@@ -45,10 +46,10 @@ def write_scenes(root: Path, photos: int, number: int) -> None:
 def make_shard(root: Path, number: int) -> Made:
     """What the assets do with one shard."""
     started, lake, key, config = time.process_time(), Lake(root), ShardKey.numbered("bench", number), ForgeConfig()
-    rows = candidates(lake.scan("scenes", key).collect(), config)
+    rows = candidates(collected(lake.scan("scenes", key)), config)
     lake.write("candidate_qa", key, rows, CANDIDATE_QA)
     del rows
-    kept, dropped = verify(lake.scan("candidate_qa", key).collect(), config.verification)
+    kept, dropped = verify(collected(lake.scan("candidate_qa", key)), config.verification)
     lake.write("rejected_qa", key, dropped, REJECTED_QA)
     lake.write("verified_qa", key, kept, VERIFIED_QA)
     return Made(kept.height + dropped.height, kept.height, time.process_time() - started, peak_mb())

@@ -10,6 +10,7 @@ from pathlib import Path
 from _bench import Cost, drawn_scenes, filter_by_hand, measured, peak_mb, print_table
 
 from forge_assets.candidate_qa.generate import candidates
+from forge_assets.in_memory import collected
 from forge_assets.tables import CANDIDATE_QA, REJECTED_QA, VERIFIED_QA
 from forge_assets.verified_qa.verify import verify
 from forge_resources.config import ForgeConfig
@@ -22,7 +23,7 @@ OBJECTS = 8
 
 def verified(lake: Lake, key: ShardKey, config: ForgeConfig) -> None:
     """What the asset does with one shard."""
-    kept, dropped = verify(lake.scan("candidate_qa", key).collect(), config.verification)
+    kept, dropped = verify(collected(lake.scan("candidate_qa", key)), config.verification)
     lake.write("rejected_qa", key, dropped, REJECTED_QA)
     lake.write("verified_qa", key, kept, VERIFIED_QA)
 
