@@ -44,5 +44,5 @@ def _detail(small: Image.Image) -> float:
     import scipy.fft
 
     frequencies = np.asarray(scipy.fft.dctn(np.asarray(small, dtype=np.float64))) / _SIDE**2
-    amplitudes = np.abs(frequencies[:_HASH_SIDE, :_HASH_SIDE]).ravel()
-    return float(np.median(amplitudes[1:]))
+    amplitudes = np.abs(frequencies[:_HASH_SIDE, :_HASH_SIDE]).ravel()[1:]
+    return float(np.sort(amplitudes)[amplitudes.size // 2])
