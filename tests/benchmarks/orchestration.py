@@ -1,6 +1,6 @@
 """What it costs to run a partition: stages that do nothing, ours beside Dagster's own, and shards of one photo.
 
-    python tests/benchmarks/orchestration.py [--partitions 10]
+    python tests/benchmarks/orchestration.py [--partitions 10] [--photos 10]
 
 `floor` is Dagster alone: six assets and a blocking check of each that do nothing, one partition a run, the in-process
 executor. `ours` is the same graph made by what makes the stages of this project, in a process that has imported all its
@@ -303,6 +303,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=DESCRIPTION)
     parser.add_argument("--partitions", type=int, default=10)
+    parser.add_argument("--photos", type=int, default=10, help="shards of one photo each; 0: none")
     parser.add_argument("--without-daemon", action="store_true")
     arguments = parser.parse_args()
     partitions: int = arguments.partitions
@@ -311,7 +312,8 @@ def main() -> None:
         if not arguments.without_daemon:
             figures[f"daemon, {graph}"] = through_the_daemon(graph, partitions)
         figures[f"one process, {graph}"] = in_one_process(graph, partitions)
-    figures |= shards_of_one_photo(partitions)
+    if arguments.photos:
+        figures |= shards_of_one_photo(arguments.photos)
     table = Table(
         "what",
         "s a partition",
@@ -327,7 +329,7 @@ def main() -> None:
         table.add_row(
             what,
             f"{one.each:.2f}",
-            f"{one.processor_seconds / partitions:.2f}",
+            f"{one.processor_seconds / one.partitions:.2f}",
             f"{one.each / least.each:.2f}" if least else "",
             f"{one.processor_seconds / least.processor_seconds:.2f}" if least else "",
             str(one.verdicts),
