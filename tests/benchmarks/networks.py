@@ -4,8 +4,9 @@
 
 The photos are those that ship inside installed packages, repeated. The limit is measured in the same process: what
 the stage passed to its networks, in the same batches, is kept and passed to them again, one after another, with
-nothing around them. Stage and limit take turns and the best run of each counts. Without --config the embedded
-networks run, and those below FORGE_SHARED if that is set.
+nothing around them; to the embedded networks, of which each core has one, as many at a time as there are. Stage and
+limit take turns and the best run of each counts. Without --config the embedded networks run, and those below
+FORGE_SHARED if that is set.
 
 With --untrained the depth network is Depth-Anything-V2-Small as it is published, by its architecture, its input and
 its preparation of photos, but with weights drawn at random: its depths mean nothing, and it takes the time that the
@@ -35,6 +36,7 @@ from forge_assets.tables import DEPTH_MAPS, DETECTIONS, RAW_IMAGES
 from forge_resources.config import ForgeConfig, WeightsConfig, load_config
 from forge_resources.images import decode_upright
 from forge_resources.lake import Lake, Manifest
+from forge_resources.models.replicas import Replicas
 from forge_resources.models.selection import load_depth
 from forge_resources.models.weights import sha256_of
 from forge_resources.shards import ShardKey
@@ -58,12 +60,25 @@ class Calls:
     """What a stage asked of its networks, ready to be asked again."""
 
     asked: list[Callable[[], object]] = field(default_factory=list)
+    asked_of_any: dict[str, list[Callable[[Any], object]]] = field(default_factory=dict)
+    """By library: what any replica of a network can answer."""
+    replicas: dict[str, list[Any]] = field(default_factory=dict)
     is_recording: bool = False
+
+    def clear(self) -> None:
+        """Forget what was asked."""
+        self.asked.clear()
+        self.asked_of_any.clear()
 
     def record(self, call: Callable[[], object]) -> None:
         """Keep a call, unless it is one of those that are being repeated."""
         if self.is_recording:
             self.asked.append(call)
+
+    def record_of_any(self, library: str, call: Callable[[Any], object]) -> None:
+        """Keep what a replica was asked, unless it is being repeated."""
+        if self.is_recording:
+            self.asked_of_any.setdefault(library, []).append(call)
 
     def repeat(self) -> None:
         """Ask all again and wait for the last answer."""
@@ -74,6 +89,9 @@ class Calls:
                 call()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
+        for library, asked in self.asked_of_any.items():
+            replicas = self.replicas[library]
+            Replicas(iter(replicas).__next__, len(replicas)).map(lambda replica, ask: ask(replica), asked)
 
 
 @dataclass(frozen=True)
@@ -144,13 +162,14 @@ def _opencv(calls: Calls) -> Generator[None]:
         def __init__(self, graph: str, text: str) -> None:
             self.network = original(graph, text)
             self.blob: Any = None
+            calls.replicas.setdefault("opencv", []).append(self)
 
         def setInput(self, blob: Any) -> None:  # noqa: N802 - OpenCV's name
             self.blob = blob
 
         def forward(self) -> Any:
             blob = self.blob
-            calls.record(lambda: self.answer(blob))
+            calls.record_of_any("opencv", lambda replica: replica.answer(blob))
             return self.answer(blob)
 
         def answer(self, blob: Any) -> Any:
@@ -168,17 +187,31 @@ def _litert(calls: Calls) -> Generator[None]:
         return
     from ai_edge_litert.interpreter import Interpreter
 
-    put, invoke = Interpreter.set_tensor, Interpreter.invoke
+    allocate, put, invoke = Interpreter.allocate_tensors, Interpreter.set_tensor, Interpreter.invoke
+    given: dict[int, tuple[int, Any]] = {}
+
+    def allocate_tensors(self: Any) -> None:
+        calls.replicas.setdefault("litert", []).append(self)
+        allocate(self)
 
     def set_tensor(self: Any, index: int, value: Any) -> None:
-        calls.record(lambda: put(self, index, value))
+        given[id(self)] = index, value
         put(self, index, value)
 
     def run(self: Any) -> None:
-        calls.record(lambda: invoke(self))
+        index, value = given[id(self)]
+
+        def again(replica: Any) -> None:
+            put(replica, index, value)
+            invoke(replica)
+
+        calls.record_of_any("litert", again)
         invoke(self)
 
-    with patch.object(Interpreter, "set_tensor", set_tensor), patch.object(Interpreter, "invoke", run):
+    with ExitStack() as stack:
+        for replacement in (allocate_tensors, set_tensor):
+            stack.enter_context(patch.object(Interpreter, replacement.__name__, replacement))
+        stack.enter_context(patch.object(Interpreter, "invoke", run))
         yield
 
 
@@ -231,7 +264,7 @@ def stages(lake: Lake, config: ForgeConfig, wanted: Collection[str] = STAGES) ->
 
 def compare(stage: Stage, calls: Calls) -> tuple[Figures, Figures]:
     """The stage, and its networks alone."""
-    calls.asked.clear()
+    calls.clear()
     calls.is_recording = True
     first = stage()
     calls.is_recording = False
