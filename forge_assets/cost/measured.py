@@ -17,12 +17,12 @@ _RUN: Final = "cost.md#counted"
 _PAGE: Final = "benchmarks.md"
 
 TIMES: Final[Sequence[TimeRate]] = (
-    TimeRate("raw_images", "CPU", 0.00204, "photo", f"{_PAGE}#ingest: 1024x768, 107 kB"),
-    TimeRate("detections", "CPU", 0.264, "photo", f"{_PAGE}#networks: two detectors, two pose networks"),
+    TimeRate("raw_images", "CPU", 0.00202, "photo", f"{_PAGE}#ingest: 1024x768, 107 kB"),
+    TimeRate("detections", "CPU", 0.258, "photo", f"{_PAGE}#networks: two detectors, two pose networks"),
     TimeRate("depth_maps", "CPU", 0.032, "photo", f"{_PAGE}#networks: FastDepth"),
     TimeRate("scenes", "CPU", 0.00379, "photo", f"{_PAGE}#scenes: 8 objects a photo"),
-    TimeRate("candidate_qa", "CPU", 1 / 62_198, "candidate", f"{_PAGE}#candidates"),
-    TimeRate("verified_qa", "CPU", 1 / 135_451, "candidate", f"{_PAGE}#verification"),
+    TimeRate("candidate_qa", "CPU", 1 / 66_576, "candidate", f"{_PAGE}#candidates"),
+    TimeRate("verified_qa", "CPU", 1 / 159_962, "candidate", f"{_PAGE}#verification"),
     TimeRate("gates", "CPU", 1.356, "shard", f"{_PAGE}#gates: the six of a shard of 1,250 photos"),
     TimeRate("process start", "CPU", 5.7, "shard", f"{_PAGE}#orchestration: one run through the daemon"),
 )
