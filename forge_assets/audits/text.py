@@ -1,19 +1,25 @@
 """Rows as text for other programs."""
 
 import json
+from base64 import b64encode
 from collections.abc import Mapping
 
 import polars as pl
+from polars.datatypes import DataTypeClass
+
+from forge_assets.markdown import markdown_table
 
 
 def as_text(rows: pl.DataFrame, format: str) -> str:  # noqa: A002 -- as the option is called
-    """Rows as `json`, `csv` or `markdown`, without a trailing line break; lists and structs in CSV as JSON.
+    """Rows as `json`, `csv` or `markdown`, without a trailing line break.
+
+    Bytes are text in base64; lists and structs in CSV and Markdown are JSON.
 
     Raises:
         KeyError: for another format.
     """
     writers = {"json": pl.DataFrame.write_json, "csv": _csv, "markdown": _markdown}
-    return writers[format](rows).rstrip("\n")
+    return writers[format](without_bytes(rows)).rstrip("\n")
 
 
 def all_as_text(tables: Mapping[str, pl.DataFrame], format: str) -> str:  # noqa: A002 -- as the option is called
@@ -35,6 +41,30 @@ def _sections(tables: Mapping[str, pl.DataFrame]) -> str:
     return "\n\n".join(f"## {name}\n\n{as_text(rows, 'markdown')}" for name, rows in tables.items())
 
 
+def without_bytes(rows: pl.DataFrame) -> pl.DataFrame:
+    """The same rows with bytes as text in base64, in lists and structs too."""
+    held = [name for name, dtype in rows.schema.items() if _holds_bytes(dtype)]
+    return rows.with_columns(pl.Series(name, [_in_base64(value) for value in rows[name].to_list()]) for name in held)
+
+
+def _holds_bytes(dtype: pl.DataType | DataTypeClass) -> bool:
+    if isinstance(dtype, pl.Struct):
+        return any(_holds_bytes(field) for field in dtype.to_schema().values())
+    if isinstance(dtype, (pl.List, pl.Array)):
+        return _holds_bytes(dtype.inner)
+    return dtype == pl.Binary
+
+
+def _in_base64(value: object) -> object:
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
+    if isinstance(value, list):
+        return [_in_base64(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _in_base64(one) for name, one in value.items()}
+    return value
+
+
 def flat(rows: pl.DataFrame) -> pl.DataFrame:
     """The same rows with lists and structs as text in JSON, as a CSV can hold them."""
     nested = [name for name, dtype in rows.schema.items() if dtype.is_nested()]
@@ -49,15 +79,4 @@ def _csv(rows: pl.DataFrame) -> str:
 
 
 def _markdown(rows: pl.DataFrame) -> str:
-    escaped = rows.with_columns(pl.col(pl.String).str.replace_all("|", r"\|", literal=True).str.replace_all("\n", " "))
-    with pl.Config(
-        tbl_formatting="MARKDOWN",
-        tbl_hide_column_data_types=True,
-        tbl_hide_dataframe_shape=True,
-        tbl_rows=-1,
-        tbl_cols=-1,
-        fmt_str_lengths=200,
-        tbl_width_chars=-1,
-        float_precision=4,
-    ):
-        return str(escaped)
+    return markdown_table(flat(rows).to_dicts(), rows.columns)

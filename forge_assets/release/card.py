@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from forge_assets.markdown import escaped, markdown_table
 from forge_assets.release.release_folder import DATA, ReleaseError, ReleaseManifest
 from forge_assets.tables import SPLITS, TASKS
 from forge_resources.lake import Lake
@@ -31,7 +32,6 @@ _SIZES: Final = {
     100_000_000: "10M<n<100M",
 }
 _LARGEST: Final = "100M<n<1B"
-_SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$])")
 _HUB_LICENSES: Final = frozenset(
     {"apache-2.0", "mit", "cc0-1.0", "odbl", "pddl", "gpl-3.0"}
     | {f"cc-{kind}-4.0" for kind in ("by", "by-sa", "by-nc", "by-nd", "by-nc-nd", "by-nc-sa")}
@@ -199,27 +199,6 @@ def _guessable(guessability: pl.DataFrame | None) -> list[str]:
         "before balance."
         for task, kind, lift in lifted.select("task", "kind", "lift").iter_rows()
     ]
-
-
-def escaped(text: str) -> str:
-    """A text as Markdown shows it letter by letter, on one line."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
-
-
-def markdown_table(rows: Sequence[Mapping[str, object]]) -> str:
-    """Rows of the same columns as a Markdown table; empty without rows."""
-    if not rows:
-        return ""
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return escaped(str(value))
 
 
 def _frame_table(frame: pl.DataFrame | None) -> str:

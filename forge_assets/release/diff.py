@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from forge_assets.release.card import markdown_table
+from forge_assets.markdown import markdown_table
 from forge_assets.release.release_folder import Release, ReleaseManifest, attach, database, literal
 from forge_assets.tables import SCHEMAS
 from forge_resources.lake import Lake

@@ -8,16 +8,13 @@ import polars as pl
 import pytest
 import yaml
 from huggingface_hub import DatasetCard
-from hypothesis import given
-from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from forge_assets.release.card import escaped, hub_license, markdown_table, size_category
+from forge_assets.release.card import hub_license, size_category
 from forge_assets.release.guessability import GUESSABILITY
 from forge_assets.release.named import make_release
 from forge_assets.release.release_folder import ReleaseError
 from forge_assets.release.selection import Selection
-from forge_assets.tables import SCHEMAS
 from forge_resources.config import ForgeConfig
 from forge_resources.lake import Lake
 
@@ -115,14 +112,3 @@ def test_sizes_have_the_hubs_names() -> None:
         "1M<n<10M",
         "10M<n<100M",
     ]
-
-
-@given(st.text(min_size=1, max_size=60))
-def test_escaped_text_shows_as_it_is(text: str) -> None:
-    inline = MarkdownIt("commonmark", {"html": True}).parseInline(escaped(text))[0]
-    assert all(token.type in ("text", "text_special") for token in inline.children or [])
-
-
-def test_a_table_without_rows_is_empty() -> None:
-    assert markdown_table([]) == ""
-    assert set(SCHEMAS)
