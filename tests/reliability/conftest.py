@@ -336,6 +336,20 @@ class S3OnDisk:
                 stderr=subprocess.STDOUT,
             )
 
+    def answers(self) -> bool:
+        """Whether it serves: a new process first elects itself, which may take it many seconds after a kill."""
+        assert self.process is not None
+        assert self.process.poll() is None, (self.folder / "server.log").read_text()[-4000:]
+        try:
+            self.client().list_buckets()
+        except (ClientError, BotoCoreError):
+            return False
+        return True
+
+    def client(self) -> Any:
+        """Of boto3, which asks once."""
+        return client(S3Config(endpoint_url=self.url, path_style=True, max_attempts=1))
+
     def kill(self) -> None:
         assert self.process is not None
         self.process.kill()
@@ -357,17 +371,9 @@ def s3_on_disk(
     server = S3OnDisk(tmp_path, {port: free_port() for port in ports}, s3_credentials)
     server.start()
 
-    def made() -> bool:
-        assert server.process is not None
-        assert server.process.poll() is None, (tmp_path / "server.log").read_text()[-4000:]
-        try:
-            client(S3Config(endpoint_url=server.url, path_style=True, max_attempts=1)).create_bucket(Bucket="photos")
-        except (ClientError, BotoCoreError):
-            return False
-        return True
-
     try:
-        eventually(made, "the S3 server answers")
+        eventually(server.answers, "the S3 server answers")
+        server.client().create_bucket(Bucket="photos")
         yield server
     finally:
         server.kill()

@@ -114,6 +114,7 @@ def test_runs_outlive_a_killed_s3_server_or_one_command_makes_what_they_missed(
     code, said = command.end()
     assert code in {0, 1}, said
 
+    eventually(s3_on_disk.answers, "the S3 server answers again")
     left = project.hashes()
     assert left.items() <= expected.items()
     assert code == 1 or left == expected
