@@ -13,7 +13,7 @@ from forge_assets.detections.mirror import turn_back_keypoints
 from forge_assets.detections.objects import Objects, SecondOpinion, gather, rows
 from forge_assets.tables import DETECTIONS
 from forge_resources.config import ForgeConfig, ModelsConfig
-from forge_resources.models.batching import Photo, decoded
+from forge_resources.models.batching import Photo, decoded, one_behind
 from forge_resources.models.boxes import FloatArray, mirror_boxes
 from forge_resources.models.detectors import Detector
 from forge_resources.models.pose import PoseEstimator
@@ -63,8 +63,8 @@ def detections(
 ) -> Iterator[pl.DataFrame]:
     """Find objects and read poses in photos and in their mirrors.
 
-    A batch of the detector is half photos, half their mirrors; the next photos are decoded and the second detector
-    runs meanwhile. The second networks see the photos alone.
+    A batch of the detector is half photos, half their mirrors. While poses are read in one batch, objects are found in
+    the next, and the photos after that are decoded. The second networks see the photos alone.
 
     Args:
         photos: batches of `raw_images` rows, sorted by image_id over all batches.
@@ -81,10 +81,15 @@ def detections(
     """
     made: list[dict[str, Any]] = []
     held = done = 0
-    with ThreadPoolExecutor(1, thread_name_prefix="second-detector") as beside:
-        for together in decoded(photos, max(1, config.detector.batch_size // 2)):
-            made += _detect(together, networks, config.pose.min_person_score, beside)
-            held, done = held + len(together), done + len(together)
+    together = decoded(photos, max(1, config.detector.batch_size // 2))
+    with (
+        ThreadPoolExecutor(1, thread_name_prefix="second-detector") as beside,
+        ThreadPoolExecutor(1, thread_name_prefix="detector") as ahead,
+    ):
+        begun = (ahead.submit(_found, batch, networks, config.pose.min_person_score, beside) for batch in together)
+        for found in (future.result() for future in one_behind(begun)):
+            made += _rows(found, networks)
+            held, done = held + len(found.photos), done + len(found.photos)
             if progress is not None:
                 progress(done)
             if held >= PHOTOS_A_TABLE:
@@ -94,21 +99,38 @@ def detections(
         yield pl.DataFrame(made, schema=dict(DETECTIONS))
 
 
-def _detect(photos: list[Photo], networks: Networks, min_person_score: float, beside: Executor) -> list[dict[str, Any]]:
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """A batch of photos, and of each its mirror and its objects."""
+
+    photos: Sequence[Photo]
+    mirrors: Sequence[_Image]
+    objects: Sequence[Objects]
+
+    @property
+    def images(self) -> list[_Image]:
+        return [photo.image for photo in self.photos]
+
+
+def _found(photos: Sequence[Photo], networks: Networks, min_person_score: float, beside: Executor) -> _Found:
     images = [photo.image for photo in photos]
     second_opinions = beside.submit(_second_opinions, images, networks)
     mirrors = [photo.mirrored() for photo in photos]
     boxes = networks.detector.detect([*images, *mirrors])
-    found = [
+    objects = [
         gather(photo.row, here, there.mirrored(photo.image.shape[1]), min_person_score, second)
         for photo, here, there, second in zip(
             photos, boxes[: len(photos)], boxes[len(photos) :], second_opinions.result(), strict=True
         )
     ]
-    poses = _read_poses(images, mirrors, found, networks)
+    return _Found(photos, mirrors, objects)
+
+
+def _rows(found: _Found, networks: Networks) -> list[dict[str, Any]]:
+    poses = _read_poses(found, networks)
     return [
         row
-        for photo, objects, (here, there, second) in zip(photos, found, poses, strict=True)
+        for photo, objects, (here, there, second) in zip(found.photos, found.objects, poses, strict=True)
         for row in rows(photo.row, objects, here, there, second, models=networks.identities)
     ]
 
@@ -123,16 +145,15 @@ def _second_opinions(images: list[_Image], networks: Networks) -> Sequence[Secon
 _Poses = tuple[FloatArray | None, FloatArray | None, FloatArray | None]
 
 
-def _read_poses(
-    images: list[_Image], mirrors: list[_Image], found: list[Objects], networks: Networks
-) -> Sequence[_Poses]:
+def _read_poses(found: _Found, networks: Networks) -> Sequence[_Poses]:
     """Poses of the people of photos that have any, in photo, in mirror, turned back, and by the second network."""
+    images, mirrors, objects = found.images, found.mirrors, found.objects
     poses: list[_Poses] = [(None, None, None)] * len(images)
     if networks.pose is None:
         return poses
-    peopled = [index for index, objects in enumerate(found) if len(objects.people)]
+    peopled = [index for index, one in enumerate(objects) if len(one.people)]
     widths = [image.shape[1] for image in images]
-    seen, people = [images[i] for i in peopled], [found[i].people for i in peopled]
+    seen, people = [images[i] for i in peopled], [objects[i].people for i in peopled]
     turned = [mirror_boxes(boxes, widths[i]) for i, boxes in zip(peopled, people, strict=True)]
     read = networks.pose.estimate([*seen, *(mirrors[i] for i in peopled)], [*people, *turned])
     again = networks.second_pose.estimate(seen, people) if networks.second_pose else [None] * len(peopled)
