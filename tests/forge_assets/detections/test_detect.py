@@ -1,6 +1,7 @@
 import hashlib
 import io
 import os
+import threading
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -274,6 +275,29 @@ def test_batches_hold_photos_and_their_mirrors(batch_size: int, calls: list[int]
     assert detector.calls == calls
     assert done[-1] == 5
     assert made["object_id"].to_list() == [f"s/{i:03d}#d000" for i in range(5)]
+
+
+def test_objects_are_found_in_the_next_batch_while_poses_are_read_in_this() -> None:
+    together = threading.Barrier(2, timeout=60)
+
+    class Detector(ScriptedDetector):
+        def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Boxes]:
+            if self.calls:
+                together.wait()
+            return super().detect(images)
+
+    class Pose(ScriptedPose):
+        def estimate(
+            self, images: Sequence[NDArray[np.uint8]], person_boxes: Sequence[NDArray[np.float64]]
+        ) -> list[NDArray[np.float64]]:
+            if not self.asked:
+                together.wait()
+            return super().estimate(images, person_boxes)
+
+    networks = Networks(Detector([("person", BOX, 0.9)]), Pose())
+    photos = raw_images(blank(labeled=False), blank(labeled=False))
+    made = pl.concat(detections([photos], networks, config(detector={"batch_size": 2})))
+    assert made["image_id"].to_list() == ["s/000", "s/001"]
 
 
 def test_tables_hold_whole_photos(monkeypatch: pytest.MonkeyPatch) -> None:
