@@ -17,6 +17,7 @@ import argparse
 import os
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -117,22 +118,21 @@ def listened() -> Generator[Calls]:
 
 @contextmanager
 def _pytorch(calls: Calls) -> Generator[None]:
-    """Outermost modules alone; their tensors are kept as they are: nothing writes into them later."""
+    """Outermost modules of each thread alone; their tensors are kept as they are: nothing writes into them later."""
     from torch.nn import Module
 
     original = Module.__call__
-    is_inside = False
+    inside = threading.local()
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        nonlocal is_inside
-        if is_inside or not calls.is_recording:
+        if getattr(inside, "module", None) is not None or not calls.is_recording:
             return original(self, *args, **kwargs)
         calls.record(lambda: original(self, *args, **kwargs))
-        is_inside = True
+        inside.module = self
         try:
             return original(self, *args, **kwargs)
         finally:
-            is_inside = False
+            inside.module = None
 
     with patch.object(Module, "__call__", call):
         yield
