@@ -1,7 +1,6 @@
 """Rows as text for other programs."""
 
 import json
-from base64 import b64encode
 from collections.abc import Mapping
 
 import polars as pl
@@ -43,26 +42,17 @@ def _sections(tables: Mapping[str, pl.DataFrame]) -> str:
 
 def without_bytes(rows: pl.DataFrame) -> pl.DataFrame:
     """The same rows with bytes as text in base64, in lists and structs too."""
-    held = [name for name, dtype in rows.schema.items() if _holds_bytes(dtype)]
-    return rows.with_columns(pl.Series(name, [_in_base64(value) for value in rows[name].to_list()]) for name in held)
+    return rows.with_columns(_in_base64(pl.col(name), dtype) for name, dtype in rows.schema.items())
 
 
-def _holds_bytes(dtype: pl.DataType | DataTypeClass) -> bool:
+def _in_base64(value: pl.Expr, dtype: pl.DataType | DataTypeClass) -> pl.Expr:
     if isinstance(dtype, pl.Struct):
-        return any(_holds_bytes(field) for field in dtype.to_schema().values())
-    if isinstance(dtype, (pl.List, pl.Array)):
-        return _holds_bytes(dtype.inner)
-    return dtype == pl.Binary
-
-
-def _in_base64(value: object) -> object:
-    if isinstance(value, bytes):
-        return b64encode(value).decode()
-    if isinstance(value, list):
-        return [_in_base64(one) for one in value]
-    if isinstance(value, dict):
-        return {name: _in_base64(one) for name, one in value.items()}
-    return value
+        return value.struct.with_fields(_in_base64(pl.field(name), field) for name, field in dtype.to_schema().items())
+    if isinstance(dtype, pl.List):
+        return value.list.eval(_in_base64(pl.element(), dtype.inner))
+    if isinstance(dtype, pl.Array):
+        return value.arr.eval(_in_base64(pl.element(), dtype.inner))
+    return value.bin.encode("base64") if dtype == pl.Binary else value
 
 
 def flat(rows: pl.DataFrame) -> pl.DataFrame:

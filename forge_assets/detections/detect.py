@@ -107,10 +107,6 @@ class _Found:
     mirrors: Sequence[_Image]
     objects: Sequence[Objects]
 
-    @property
-    def images(self) -> list[_Image]:
-        return [photo.image for photo in self.photos]
-
 
 def _found(photos: Sequence[Photo], networks: Networks, min_person_score: float, beside: Executor) -> _Found:
     images = [photo.image for photo in photos]
@@ -147,7 +143,7 @@ _Poses = tuple[FloatArray | None, FloatArray | None, FloatArray | None]
 
 def _read_poses(found: _Found, networks: Networks) -> Sequence[_Poses]:
     """Poses of the people of photos that have any, in photo, in mirror, turned back, and by the second network."""
-    images, mirrors, objects = found.images, found.mirrors, found.objects
+    images, mirrors, objects = [photo.image for photo in found.photos], found.mirrors, found.objects
     poses: list[_Poses] = [(None, None, None)] * len(images)
     if networks.pose is None:
         return poses

@@ -208,10 +208,7 @@ def _litert(calls: Calls) -> Generator[None]:
         calls.record_of_any("litert", again)
         invoke(self)
 
-    with ExitStack() as stack:
-        for replacement in (allocate_tensors, set_tensor):
-            stack.enter_context(patch.object(Interpreter, replacement.__name__, replacement))
-        stack.enter_context(patch.object(Interpreter, "invoke", run))
+    with patch.multiple(Interpreter, allocate_tensors=allocate_tensors, set_tensor=set_tensor, invoke=run):
         yield
 
 
