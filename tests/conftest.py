@@ -31,12 +31,28 @@ SECRET = "the-secret-that-no-message-may-hold"
 
 
 def pytest_configure() -> None:
+    """Run alike however the tests are started, and whatever is imported within one."""
+    _keep_stderr_open()
+    _let_signals_end_processes()
+
+
+def _keep_stderr_open() -> None:
     """Give absl's log handler the process's own stderr, which it never closes.
 
     Imported by OpenVINO within a test, it would take pytest's, and close that as soon as Dagster configures logging.
     """
     with contextlib.suppress(ModuleNotFoundError), contextlib.redirect_stderr(sys.__stderr__):
         import absl.logging  # noqa: F401
+
+
+def _let_signals_end_processes() -> None:
+    """Heed SIGINT even where a script has started the tests with `&`, which has it ignored.
+
+    Processes inherit that, and Dagster's then ignore SIGTERM too, since they answer it as they answer SIGINT: tests
+    that stop one would wait for ever.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
